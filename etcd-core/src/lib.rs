@@ -1,1 +1,4 @@
 //! etcd client.
+
+mod net;
+mod pool;
