@@ -1,10 +1,9 @@
 //! etcd client.
 
-#[allow(dead_code)]
 mod backoff;
-#[allow(dead_code, unused_imports)]
 mod error;
-#[allow(dead_code)]
+mod net;
+mod pool;
 mod range;
 
 pub use error::{
