@@ -32,6 +32,13 @@ pub enum Outcome {
     Unknown,
 }
 
+impl Outcome {
+    /// What is known after two attempts at one write.
+    pub(crate) fn or(self, other: Self) -> Self {
+        if self == Outcome::Unknown { self } else { other }
+    }
+}
+
 /// Why a call, a watch or a lease failed.
 ///
 /// Cloning is cheap: the loss of one connection is told to every call that was using it.
