@@ -147,6 +147,16 @@ mod tests {
     }
 
     #[test]
+    fn no_field_of_bytes_is_copied_into_a_vec() -> Result<()> {
+        let files = generate(&schema::compile(&root()?.join("proto"))?)?;
+        for (name, code) in files {
+            let code = String::from_utf8_lossy(&code);
+            assert!(!code.contains("Vec<u8>"), "{name}");
+        }
+        Ok(())
+    }
+
+    #[test]
     fn a_unary_rpc_without_a_class_stops_the_generator_and_is_named() -> Result<()> {
         let mut schema = schema::compile(&root()?.join("proto"))?;
         let methods = schema

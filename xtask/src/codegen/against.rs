@@ -159,6 +159,7 @@ option (grpc.gateway.protoc_gen_openapiv2.options.openapiv2_swagger) = {
   security_definitions: {
     security: { key: "Key"; value: { type: TYPE_API_KEY; in: IN_HEADER; }; }
   }
+  security: { security_requirement: { key: "Key"; value: {}; } }
 };
 "#;
     const HTTP: &str = r#" {
