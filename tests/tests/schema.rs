@@ -1,6 +1,7 @@
 //! The committed schema is etcd's: compared, both ways, with the table of etcd 3.7's API in `tests/data/`.
 use std::collections::{BTreeMap, BTreeSet};
 
+use anyhow::{Context, Result, bail, ensure};
 use etcd_proto::etcdserverpb::{PutRequest, RangeRequest};
 use etcd_proto::rpc::{Class, STREAMING, Streaming, UNARY, Unary};
 use prost::Message;
@@ -19,19 +20,20 @@ const EXTRAS: &[&str] = &["etcdserverpb.ResponseHeader.leader_id", "grpc.health.
 type Facts = BTreeMap<String, String>;
 
 #[test]
-fn the_table_is_the_whole_api_of_etcd_3_7() {
-    let table = table();
+fn the_table_is_the_whole_api_of_etcd_3_7() -> Result<()> {
+    let table = table()?;
     let count = |kind: &str| table.values().filter(|fact| fact.starts_with(kind)).count();
     assert_eq!(count("message"), 117);
     assert_eq!(count("field "), 261);
     assert_eq!(count("enum"), 10);
     assert_eq!(count("value "), 33);
     assert_eq!(count("rpc "), 49);
+    Ok(())
 }
 
 #[test]
-fn the_schema_has_everything_in_the_table_and_nothing_but_the_listed_extras() {
-    let (table, schema) = (table(), schema());
+fn the_schema_has_everything_in_the_table_and_nothing_but_the_listed_extras() -> Result<()> {
+    let (table, schema) = (table()?, schema()?);
     let names: BTreeSet<&String> = table.keys().chain(schema.keys()).collect();
     let mut differences = Vec::new();
     for name in names {
@@ -44,33 +46,36 @@ fn the_schema_has_everything_in_the_table_and_nothing_but_the_listed_extras() {
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+    Ok(())
 }
 
 #[test]
-fn every_listed_extra_is_in_the_schema() {
-    let schema = schema();
+fn every_listed_extra_is_in_the_schema() -> Result<()> {
+    let schema = schema()?;
     for extra in EXTRAS {
         let found = schema.keys().any(|name| is_below(extra, name));
         assert!(found, "{extra}");
     }
     let leader = &schema["etcdserverpb.ResponseHeader.leader_id"];
     assert_eq!(leader, "field 5 uint64 singular");
+    Ok(())
 }
 
 #[test]
-fn every_unary_rpc_of_the_schema_has_its_row_and_no_other_has() {
+fn every_unary_rpc_of_the_schema_has_its_row_and_no_other_has() -> Result<()> {
     let rows = UNARY.iter().map(|row| {
         let name = row.path.trim_start_matches('/').replace('/', ".");
         assert_eq!(name, format!("{}.{}", row.service, row.method));
         (name, format!("rpc {} -> {}", row.request, row.reply))
     });
-    let rpcs = schema().into_iter();
+    let rpcs = schema()?.into_iter();
     let unary = rpcs.filter(|(_, fact)| fact.starts_with("rpc ") && !fact.contains("stream "));
     assert_eq!(rows.collect::<Facts>(), unary.collect::<Facts>());
+    Ok(())
 }
 
 #[test]
-fn every_streaming_rpc_of_the_schema_has_its_row_and_no_other_has() {
+fn every_streaming_rpc_of_the_schema_has_its_row_and_no_other_has() -> Result<()> {
     let side = |streaming, name: &str| format!("{}{name}", if streaming { "stream " } else { "" });
     let fact = |row: &Streaming| {
         let request = side(row.client_streaming, row.request);
@@ -82,9 +87,10 @@ fn every_streaming_rpc_of_the_schema_has_its_row_and_no_other_has() {
         assert_eq!(name, format!("{}.{}", row.service, row.method));
         (name, fact(row))
     });
-    let rpcs = schema().into_iter();
+    let rpcs = schema()?.into_iter();
     let streaming = rpcs.filter(|(_, fact)| fact.starts_with("rpc ") && fact.contains("stream "));
     assert_eq!(rows.collect::<Facts>(), streaming.collect::<Facts>());
+    Ok(())
 }
 
 #[test]
@@ -109,51 +115,49 @@ fn is_below(extra: &str, name: &str) -> bool {
 }
 
 /// The table's rows: kind, parent, name, number, type, label, client streaming, server streaming, and since when.
-fn table() -> Facts {
-    let rows = TABLE.lines().filter(|line| !line.starts_with('#'));
-    let facts = rows.map(|line| {
-        let columns: Vec<&str> = line.split('\t').collect();
-        let [
-            kind,
-            parent,
-            name,
-            number,
-            of,
-            label,
-            from_client,
-            from_server,
-            ..,
-        ] = columns[..]
-        else {
-            panic!("short row: {line}");
-        };
-        let stream = |flag| if flag == "1" { "stream " } else { "" };
-        let fact = match kind {
-            "message" | "enum" => kind.to_string(),
-            "message-field" => format!("field {number} {of} {label}"),
-            "enum-value" => format!("value {number}"),
-            "rpc" => {
-                let (request, reply) = of.split_once(" -> ").unwrap();
-                let (client, server) = (stream(from_client), stream(from_server));
-                format!("rpc {client}{request} -> {server}{reply}")
-            }
-            _ => panic!("unknown kind: {line}"),
-        };
-        (format!("{parent}.{name}"), fact)
-    });
-    let facts: Vec<(String, String)> = facts.collect();
-    let unique: Facts = facts.iter().cloned().collect();
-    assert_eq!(
-        unique.len(),
-        facts.len(),
-        "a name stands twice in the table"
-    );
-    unique
+fn table() -> Result<Facts> {
+    let mut facts = Facts::new();
+    for line in TABLE.lines().filter(|line| !line.starts_with('#')) {
+        let (name, fact) = row(line).with_context(|| line.to_string())?;
+        ensure!(facts.insert(name, fact).is_none(), "twice: {line}");
+    }
+    Ok(facts)
+}
+
+fn row(line: &str) -> Result<(String, String)> {
+    let columns: Vec<&str> = line.split('\t').collect();
+    let [
+        kind,
+        parent,
+        name,
+        number,
+        of,
+        label,
+        from_client,
+        from_server,
+        ..,
+    ] = columns[..]
+    else {
+        bail!("too few columns");
+    };
+    let stream = |flag| if flag == "1" { "stream " } else { "" };
+    let fact = match kind {
+        "message" | "enum" => kind.to_string(),
+        "message-field" => format!("field {number} {of} {label}"),
+        "enum-value" => format!("value {number}"),
+        "rpc" => {
+            let (request, reply) = of.split_once(" -> ").context("no arrow")?;
+            let (client, server) = (stream(from_client), stream(from_server));
+            format!("rpc {client}{request} -> {server}{reply}")
+        }
+        _ => bail!("unknown kind"),
+    };
+    Ok((format!("{parent}.{name}"), fact))
 }
 
 /// The same facts from the committed descriptor set.
-fn schema() -> Facts {
-    let set = FileDescriptorSet::decode(etcd_proto::FILE_DESCRIPTOR_SET).unwrap();
+fn schema() -> Result<Facts> {
+    let set = FileDescriptorSet::decode(etcd_proto::FILE_DESCRIPTOR_SET)?;
     let mut facts = Facts::new();
     for file in &set.file {
         let package = file.package();
@@ -171,7 +175,7 @@ fn schema() -> Facts {
             }
         }
     }
-    facts
+    Ok(facts)
 }
 
 fn message(scope: &str, message: &DescriptorProto, facts: &mut Facts) {

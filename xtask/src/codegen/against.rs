@@ -170,6 +170,70 @@ option (grpc.gateway.protoc_gen_openapiv2.options.openapiv2_swagger) = {
     };
   }"#;
 
+    /// What is edited in upstream's text, and the differences that this makes.
+    const EDITS: &[(&str, &str, &str)] = &[
+        (
+            "bool count_only",
+            "int32 count_only",
+            "! etcdserverpb.RangeRequest.count_only",
+        ),
+        (
+            "repeated RequestOp failure",
+            "RequestOp failure",
+            "! etcdserverpb.TxnRequest.failure",
+        ),
+        (
+            " create_request = 1;",
+            " create_request = 1; } oneof next {",
+            "! etcdserverpb.WatchRequest.cancel_request ! etcdserverpb.WatchRequest.progress_request",
+        ),
+        (
+            "bytes blob",
+            "bytes piece",
+            "+ etcdserverpb.SnapshotResponse.blob - etcdserverpb.SnapshotResponse.piece",
+        ),
+        (
+            "NOSPACE = 1;",
+            "NOSPACE = 1; LATE = 3;",
+            "- etcdserverpb.AlarmType.LATE",
+        ),
+        (
+            "NODELETE = 1;",
+            "NODELETE = 7;",
+            "! etcdserverpb.WatchCreateRequest.FilterType.NODELETE",
+        ),
+        (
+            "message HashRequest {}",
+            "message HashRequest {} message New { Member a = 1; }",
+            "- etcdserverpb.New - etcdserverpb.New.a",
+        ),
+        (
+            "rpc Hash(HashRequest)",
+            "rpc Hash(stream HashRequest)",
+            "! etcdserverpb.Maintenance.Hash",
+        ),
+        (
+            "(stream WatchResponse)",
+            "(WatchResponse)",
+            "! etcdserverpb.Watch.Watch",
+        ),
+        (
+            "rpc Resign(",
+            "rpc Leave(",
+            "- v3electionpb.Election.Leave + v3electionpb.Election.Resign",
+        ),
+        (
+            "enum AlarmType {",
+            "enum Other { A = 0; } enum AlarmType {",
+            "- etcdserverpb.Other - etcdserverpb.Other.A",
+        ),
+        (
+            "service Lock {",
+            "service Empty {} service Lock {",
+            "- v3lockpb.Empty",
+        ),
+    ];
+
     /// Our own schema as upstream would write it, in the folders of a checkout, with `edits` made to it.
     fn upstream(edits: &[(&str, &str)]) -> Result<tempfile::TempDir> {
         let dir = tempfile::tempdir()?;
@@ -231,73 +295,11 @@ option (grpc.gateway.protoc_gen_openapiv2.options.openapiv2_swagger) = {
 
     #[test]
     fn every_kind_of_difference_is_found_and_nothing_else() -> Result<()> {
-        let table = [
-            (
-                "bool count_only",
-                "int32 count_only",
-                "! etcdserverpb.RangeRequest.count_only",
-            ),
-            (
-                "repeated RequestOp failure",
-                "RequestOp failure",
-                "! etcdserverpb.TxnRequest.failure",
-            ),
-            (
-                " create_request = 1;",
-                " create_request = 1; } oneof next {",
-                "! etcdserverpb.WatchRequest.cancel_request ! etcdserverpb.WatchRequest.progress_request",
-            ),
-            (
-                "bytes blob",
-                "bytes piece",
-                "+ etcdserverpb.SnapshotResponse.blob - etcdserverpb.SnapshotResponse.piece",
-            ),
-            (
-                "NOSPACE = 1;",
-                "NOSPACE = 1; LATE = 3;",
-                "- etcdserverpb.AlarmType.LATE",
-            ),
-            (
-                "NODELETE = 1;",
-                "NODELETE = 7;",
-                "! etcdserverpb.WatchCreateRequest.FilterType.NODELETE",
-            ),
-            (
-                "message HashRequest {}",
-                "message HashRequest {} message New { Member a = 1; }",
-                "- etcdserverpb.New - etcdserverpb.New.a",
-            ),
-            (
-                "rpc Hash(HashRequest)",
-                "rpc Hash(stream HashRequest)",
-                "! etcdserverpb.Maintenance.Hash",
-            ),
-            (
-                "(stream WatchResponse)",
-                "(WatchResponse)",
-                "! etcdserverpb.Watch.Watch",
-            ),
-            (
-                "rpc Resign(",
-                "rpc Leave(",
-                "- v3electionpb.Election.Leave + v3electionpb.Election.Resign",
-            ),
-            (
-                "enum AlarmType {",
-                "enum Other { A = 0; } enum AlarmType {",
-                "- etcdserverpb.Other - etcdserverpb.Other.A",
-            ),
-            (
-                "service Lock {",
-                "service Empty {} service Lock {",
-                "- v3lockpb.Empty",
-            ),
-        ];
-        for (from, to, expected) in table {
-            let lines = differences_after(&[(from, to)])?;
+        for (from, to, expected) in EDITS {
+            let lines = differences_after(&[(*from, *to)])?;
             let names = lines.iter().filter_map(|line| line.split_once(':'));
             let names: Vec<&str> = names.map(|(name, _)| name).collect();
-            assert_eq!(names.join(" "), expected, "{from} -> {to}");
+            assert_eq!(&names.join(" "), expected, "{from} -> {to}");
         }
         Ok(())
     }
