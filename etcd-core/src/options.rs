@@ -67,7 +67,7 @@ impl Options {
     pub(crate) fn pool(&self) -> PoolOptions {
         PoolOptions {
             connect_timeout: self.connect_timeout,
-            ping: self.ping.clone(),
+            ping: self.ping,
             receive_limit: self.receive_limit,
         }
     }

@@ -5,17 +5,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use h2::{Ping, PingPong};
+use h2::PingPong;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::ping::{PingOptions, PingState, Verdict};
+use super::ping::{Ping, PingOptions, Verdict};
 use super::tap::News;
 
 pub(super) struct Pulse {
     ping: PingPong,
     options: PingOptions,
     /// None until the first PING was answered: before that there is no round-trip time to judge by.
-    state: Option<PingState>,
+    state: Option<Ping>,
     /// When the unanswered PING was sent.
     sent: Option<Instant>,
     timer: Pin<Box<Sleep>>,
@@ -37,7 +37,7 @@ impl Pulse {
 
     /// The smoothed round-trip time, once the first PING was answered.
     pub(super) fn rtt(&self) -> Option<Duration> {
-        self.state.as_ref().map(PingState::rtt)
+        self.state.as_ref().map(Ping::rtt)
     }
 
     /// Looks at what arrived and at the clock; returns a verdict that is new.
@@ -48,9 +48,8 @@ impl Pulse {
             return None;
         };
         let at = now.into_std();
-        let mut verdict = None;
         if news.bytes {
-            verdict = state.on_bytes(at);
+            state.on_bytes(at);
         }
         if news.replies {
             state.on_headers_or_data(at);
@@ -64,53 +63,47 @@ impl Pulse {
         if probe {
             state.probe(at);
         }
-        // A deadline that the timer has not reached yet may have passed as well.
-        loop {
+        let mut verdict = None;
+        // One tick does one thing; several may be due.
+        while state.deadline().is_some_and(|deadline| deadline <= at) {
             let actions = state.tick(at);
             verdict = actions.verdict.or(verdict);
-            if actions.send_ping && self.sent.is_none() && self.ping.send_ping(Ping::opaque()).is_ok() {
+            if actions.send_ping && self.sent.is_none() && self.ping.send_ping(h2::Ping::opaque()).is_ok() {
                 self.sent = Some(now);
             }
-            let Some(deadline) = state.deadline() else { return verdict };
-            if Self::arm(&mut self.timer, cx, deadline.into()) {
-                return verdict;
-            }
-            if matches!(verdict, Some(Verdict::Dead(_))) {
-                return verdict;
-            }
         }
+        if let Some(deadline) = state.deadline() {
+            Self::arm(&mut self.timer, cx, deadline.into());
+        }
+        verdict
     }
 
     /// The first PING tells that the server lives, and the first round-trip time.
     fn first(&mut self, cx: &mut Context<'_>, now: Instant) {
         match self.sent {
             None => {
-                if self.ping.send_ping(Ping::opaque()).is_ok() {
+                if self.ping.send_ping(h2::Ping::opaque()).is_ok() {
                     self.sent = Some(now);
                 }
             }
             Some(sent) => {
                 if let Poll::Ready(Ok(_)) = self.ping.poll_pong(cx) {
                     self.sent = None;
-                    self.state = Some(PingState::new(self.options.clone(), now - sent, now.into_std()));
+                    self.state = Some(Ping::new(self.options, now - sent, now.into_std()));
                 }
             }
         }
     }
 
-    /// Makes the timer wake the task at `deadline`; false if that is already past.
-    fn arm(timer: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>, deadline: Instant) -> bool {
-        // A timer that fires too early only costs a look; moving it costs a lock.
+    /// Makes the timer wake the task at `deadline` or before.
+    fn arm(timer: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>, deadline: Instant) {
+        // A timer that fires too early only costs a look; moving it at every poll would cost more.
         if deadline < timer.deadline() || timer.is_elapsed() {
             timer.as_mut().reset(deadline);
         }
-        if timer.as_mut().poll(cx).is_pending() {
-            return true;
+        while timer.as_mut().poll(cx).is_ready() {
+            // Never in the past: that would be a busy loop.
+            timer.as_mut().reset(deadline.max(Instant::now() + Duration::from_millis(1)));
         }
-        if deadline <= Instant::now() {
-            return false;
-        }
-        timer.as_mut().reset(deadline);
-        timer.as_mut().poll(cx).is_pending()
     }
 }

@@ -46,7 +46,7 @@ fn start_due(pool: &Weak<Pool>) -> Option<Option<Instant>> {
     let mut inner = strong.lock();
     for id in inner.state.due(Instant::now().into_std()) {
         let Some(endpoint) = inner.state.endpoint(id).cloned() else { continue };
-        let ping = inner.pings.get(&id).unwrap_or(&strong.options.ping).clone();
+        let ping = *inner.pings.get(&id).unwrap_or(&strong.options.ping);
         let attempt = attempt(pool.clone(), id, endpoint, ping, strong.options.clone());
         tokio::spawn(unless_closed(strong.closed.subscribe(), attempt));
     }
@@ -226,7 +226,7 @@ impl Pool {
         let (cell, endpoint, ping) = {
             let mut inner = self.lock();
             let endpoint = inner.state.endpoint(picked.id).cloned().ok_or_else(lost)?;
-            let ping = inner.pings.get(&picked.id).unwrap_or(&self.options.ping).clone();
+            let ping = *inner.pings.get(&picked.id).unwrap_or(&self.options.ping);
             let link = inner.links.get_mut(&picked.id).filter(|link| link.generation == picked.generation);
             let link = link.ok_or_else(lost)?;
             if link.streams.get().is_some_and(|streams| !streams.is_open()) {

@@ -306,7 +306,7 @@ impl Pool {
             if let Some(link) = inner.links.remove(&id)
                 && link.calls.too_many_pings()
             {
-                let options = inner.pings.entry(id).or_insert_with(|| self.options.ping.clone());
+                let options = inner.pings.entry(id).or_insert(self.options.ping);
                 options.too_many_pings();
             }
             tracing::debug!(endpoint = ?id, cause, "endpoint lost");
