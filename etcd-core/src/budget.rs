@@ -30,7 +30,9 @@ impl Budget {
     /// May one call be retried at once? Otherwise it has to wait longer; no call fails for want of budget.
     pub(crate) fn retry(&self) -> bool {
         let take = |left: i64| (left >= PER_RETRY).then_some(left - PER_RETRY);
-        self.0.try_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+        self.0
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .is_ok()
     }
 }
 

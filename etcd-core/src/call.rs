@@ -70,7 +70,15 @@ pub(crate) async fn run(pool: &Pool, budget: &Budget, plan: &Plan) -> Result<(By
     budget.call();
     let started = Instant::now();
     let deadline = plan.timeout.map(|timeout| started + timeout);
-    let mut run = Run { pool, plan, started, deadline, known: Outcome::NotApplied, tried: Vec::new(), last: None };
+    let mut run = Run {
+        pool,
+        plan,
+        started,
+        deadline,
+        known: Outcome::NotApplied,
+        tried: Vec::new(),
+        last: None,
+    };
     let mut backoff = Backoff::new(FIRST_DELAY, 2.0, MAX_DELAY);
     loop {
         let picked = run.pick().await?;
@@ -101,7 +109,8 @@ pub(crate) async fn run(pool: &Pool, budget: &Budget, plan: &Plan) -> Result<(By
         }
         if wait {
             let delay = backoff.next().unwrap_or(MAX_DELAY);
-            run.sleep(if budget.retry() { delay } else { MAX_DELAY }).await?;
+            run.sleep(if budget.retry() { delay } else { MAX_DELAY })
+                .await?;
         }
     }
 }
@@ -118,7 +127,9 @@ impl Run<'_> {
         if !plan.wait_ready {
             let none = || Error::no_active_endpoint(self.pool.reports()).after(self.known);
             return if self.pool.is_closed() {
-                Err(Error::Closed { outcome: self.known })
+                Err(Error::Closed {
+                    outcome: self.known,
+                })
             } else {
                 self.pool.pick(&want).ok_or_else(none)
             };
@@ -131,7 +142,9 @@ impl Run<'_> {
 
     async fn attempt(&self, picked: &Picked) -> Result<Bytes, Unanswered> {
         let plan = self.plan;
-        let submitted = picked.connection.unary(plan.path, plan.metadata, plan.body.clone());
+        let submitted = picked
+            .connection
+            .unary(plan.path, plan.metadata, plan.body.clone());
         let mut call = match before(self.deadline, submitted).await {
             Some(call) => call.map_err(Unanswered::Failed)?,
             None => return Err(Unanswered::Deadline(self.known)),
@@ -143,7 +156,10 @@ impl Run<'_> {
         };
         match before(until, self.reply(&mut call, picked)).await {
             Some(result) => result,
-            None if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+            None if self
+                .deadline
+                .is_some_and(|deadline| deadline <= Instant::now()) =>
+            {
                 let known = self.known.or(call.give_up());
                 Err(Unanswered::Deadline(known))
             }
@@ -157,10 +173,16 @@ impl Run<'_> {
                 Step::Done(reply) => return reply.map_err(Unanswered::Failed),
                 Step::Vanished(known) => {
                     let cause = picked.connection.cause();
-                    return Err(Unanswered::Failed(Error::connection(picked.name.clone(), known, cause)));
+                    return Err(Unanswered::Failed(Error::connection(
+                        picked.name.clone(),
+                        known,
+                        cause,
+                    )));
                 }
                 // A pending write waits: it can neither be taken back nor sent twice.
-                Step::Suspect if self.plan.repeatable && self.may_move(picked) => return Err(Unanswered::Silent),
+                Step::Suspect if self.plan.repeatable && self.may_move(picked) => {
+                    return Err(Unanswered::Silent);
+                }
                 Step::Suspect => {}
             }
         }
@@ -189,9 +211,19 @@ impl Run<'_> {
         {
             return error.clone().after(known);
         }
-        let waiting_for = if picked.is_some() { "the reply" } else { "an active endpoint" };
+        let waiting_for = if picked.is_some() {
+            "the reply"
+        } else {
+            "an active endpoint"
+        };
         let endpoint = picked.map(|picked| picked.name.clone());
-        Error::timeout(self.started.elapsed(), waiting_for, known, endpoint, self.pool.reports())
+        Error::timeout(
+            self.started.elapsed(),
+            waiting_for,
+            known,
+            endpoint,
+            self.pool.reports(),
+        )
     }
 }
 

@@ -9,6 +9,7 @@ use prost::Message;
 
 use crate::budget::Budget;
 use crate::call::{Plan, run};
+use crate::class;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::net::endpoint::Endpoint;
@@ -71,8 +72,21 @@ impl Client {
 
     pub(crate) fn new(endpoints: Vec<Endpoint>, options: Options) -> Self {
         let pool = Pool::new(endpoints, options.pool());
-        let view = View { timeout: None, endpoint: None, require_leader: None, wait_ready: true, idempotent: false };
-        Self { shared: Arc::new(Shared { pool, options, budget: Budget::default() }), view }
+        let view = View {
+            timeout: None,
+            endpoint: None,
+            require_leader: None,
+            wait_ready: true,
+            idempotent: false,
+        };
+        Self {
+            shared: Arc::new(Shared {
+                pool,
+                options,
+                budget: Budget::default(),
+            }),
+            view,
+        }
     }
 
     /// Sends any request: this crate's values ([`Put`](crate::Put), [`Get`](crate::Get), …) and every generated message of a
@@ -102,8 +116,9 @@ impl Client {
         async move {
             let plan = plan?;
             let (reply, from) = run(&shared.pool, &shared.budget, &plan).await?;
-            let reply = <R::Wire as Unary>::Reply::decode(reply)
-                .map_err(|error| Error::protocol(from.name.clone(), format!("undecodable reply: {error}")))?;
+            let reply = <R::Wire as Unary>::Reply::decode(reply).map_err(|error| {
+                Error::protocol(from.name.clone(), format!("undecodable reply: {error}"))
+            })?;
             if let Some(header) = reply.header() {
                 shared.pool.learn(&from, header);
             }
@@ -114,20 +129,25 @@ impl Client {
     fn plan<R: Request>(&self, request: R) -> Result<Plan> {
         let wire = request.into_wire()?;
         limits::check(&wire, wire.encoded_len(), &self.shared.options.limits)?;
-        let class = limits::class(&wire, R::Wire::CLASS);
+        let class = class::class(&wire, R::Wire::CLASS);
         let read = matches!(class, Class::PointRead | Class::Range);
-        let serializable = limits::serializable(&wire);
+        let serializable = class::serializable(&wire);
         let unlimited = matches!(class, Class::Long | Class::Blocking);
         let options = &self.shared.options;
         Ok(Plan {
             path: R::Wire::PATH,
             body: grpc::frame(&wire),
-            metadata: Metadata { require_leader: self.view.require_leader.unwrap_or(false) },
+            metadata: Metadata {
+                require_leader: self.view.require_leader.unwrap_or(false),
+            },
             repeatable: read || self.view.idempotent,
             leader: !serializable,
             serializable,
             pinned: self.pinned()?,
-            timeout: self.view.timeout.or((!unlimited).then_some(options.request_timeout)),
+            timeout: self
+                .view
+                .timeout
+                .or((!unlimited).then_some(options.request_timeout)),
             attempt_timeout: (class == Class::PointRead).then_some(options.read_attempt_timeout),
             wait_ready: self.view.wait_ready,
         })
@@ -191,17 +211,25 @@ impl Client {
 
     /// The endpoint that the view is pinned to.
     pub(crate) fn pinned(&self) -> Result<Option<EndpointId>> {
-        let Some(text) = &self.view.endpoint else { return Ok(None) };
+        let Some(text) = &self.view.endpoint else {
+            return Ok(None);
+        };
         let endpoint = Endpoint::parse(text).map_err(|wrong| Error::config("endpoint", wrong))?;
         match self.shared.pool.find(&endpoint) {
             Some(id) => Ok(Some(id)),
-            None => Err(Error::config("endpoint", format!("{endpoint} is not one of the client's endpoints"))),
+            None => Err(Error::config(
+                "endpoint",
+                format!("{endpoint} is not one of the client's endpoints"),
+            )),
         }
     }
 
     /// Waits until any endpoint is active.
     pub(crate) async fn wait_ready_for(&self, limit: Duration) -> Result<()> {
-        let want = Want { serializable: true, ..Want::default() };
+        let want = Want {
+            serializable: true,
+            ..Want::default()
+        };
         match tokio::time::timeout(limit, self.shared.pool.acquire(&want)).await {
             Ok(picked) => picked.map(|_| ()),
             Err(_) => Err(Error::no_active_endpoint(self.shared.pool.reports())),
@@ -211,6 +239,9 @@ impl Client {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("name", &self.name()).field("view", &self.view).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("name", &self.name())
+            .field("view", &self.view)
+            .finish_non_exhaustive()
     }
 }

@@ -3,8 +3,10 @@
 mod backoff;
 mod budget;
 mod call;
+mod class;
 mod client;
 mod cluster;
+mod compare;
 mod error;
 mod kv;
 mod limits;
@@ -16,16 +18,19 @@ mod range;
 mod request;
 mod table;
 mod txn;
+mod verbs;
 
 pub use client::Client;
+pub use compare::{Compare, Operand};
 pub use error::{
     BadReply, ClusterChanged, Code, ConnectionLost, EndpointReport, Error, EtcdError,
     InvalidOption, LeaseLoss, Outcome, Result, ServerError, TimedOut, TooLarge, Unreachable,
 };
 pub use etcd_proto as proto;
+pub use etcd_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 pub use kv::{Compact, Delete, Get, Put};
 pub use options::ClientBuilder;
 pub use range::{IntoBytes, KeyRange};
 pub use request::Request;
 pub use table::{EndpointState, Endpoints, Row};
-pub use txn::{Compare, Op, Txn};
+pub use txn::{IntoOps, Op, Txn};

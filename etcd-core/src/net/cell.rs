@@ -58,7 +58,12 @@ pub(crate) struct Answer(Arc<Cell>);
 
 /// A new call, still queued.
 pub(crate) fn call() -> (Call, Answer) {
-    let cell = Arc::new(Cell(Mutex::new(State { stage: Stage::Queued, suspect: false, caller: None, task: None })));
+    let cell = Arc::new(Cell(Mutex::new(State {
+        stage: Stage::Queued,
+        suspect: false,
+        caller: None,
+        task: None,
+    })));
     (Call(cell.clone()), Answer(cell))
 }
 
@@ -94,7 +99,11 @@ impl Future for NextStep<'_> {
         if std::mem::take(&mut state.suspect) {
             return Poll::Ready(Step::Suspect);
         }
-        if !state.caller.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+        if !state
+            .caller
+            .as_ref()
+            .is_some_and(|known| known.will_wake(cx.waker()))
+        {
             state.caller = Some(cx.waker().clone());
         }
         Poll::Pending
@@ -224,10 +233,16 @@ mod tests {
     async fn a_connection_task_that_vanishes_ends_the_call() {
         let (mut queued, answer) = call();
         drop(answer);
-        assert!(matches!(queued.step().await, Step::Vanished(Outcome::NotApplied)));
+        assert!(matches!(
+            queued.step().await,
+            Step::Vanished(Outcome::NotApplied)
+        ));
         let (mut taken, answer) = call();
         assert!(answer.take(Waker::noop().clone()));
         drop(answer);
-        assert!(matches!(taken.step().await, Step::Vanished(Outcome::Unknown)));
+        assert!(matches!(
+            taken.step().await,
+            Step::Vanished(Outcome::Unknown)
+        ));
     }
 }

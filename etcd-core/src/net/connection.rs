@@ -14,13 +14,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use super::cell::{Answer, Call, call};
 use super::driver::Driver;
 use super::head::{Heads, Metadata};
+use super::outcome;
 use super::ping::PingOptions;
 use super::pulse::Pulse;
 use super::settings;
 use super::stream::{Inbound, Outbound};
 use super::tap::tap;
 use super::wake::TaskWake;
-use super::outcome;
 use crate::error::{Error, Outcome, Result};
 
 /// A shared connection; when the last handle is dropped it closes, after the calls and streams on it have ended.
@@ -108,9 +108,14 @@ impl Connection {
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let name = options.name.clone();
-        let lost = |error: &h2::Error| Error::connection(name.clone(), Outcome::NotApplied, outcome::describe(error));
+        let lost = |error: &h2::Error| {
+            Error::connection(name.clone(), Outcome::NotApplied, outcome::describe(error))
+        };
         let (io, tap) = tap(io);
-        let (sender, mut h2) = settings::builder().handshake::<_, Bytes>(io).await.map_err(|e| lost(&e))?;
+        let (sender, mut h2) = settings::builder()
+            .handshake::<_, Bytes>(io)
+            .await
+            .map_err(|e| lost(&e))?;
         let shared = Arc::new(Shared {
             name: options.name,
             wake: Arc::new(TaskWake::new()),
@@ -122,17 +127,32 @@ impl Connection {
             streams: AtomicUsize::new(0),
             probe: AtomicBool::new(false),
             retiring: AtomicBool::new(false),
-            queue: Mutex::new(Queue { sender: Some(sender.clone()), ..Queue::default() }),
+            queue: Mutex::new(Queue {
+                sender: Some(sender.clone()),
+                ..Queue::default()
+            }),
             room: Arc::new(Semaphore::new(settings::QUEUE_PERMITS)),
             heads: Mutex::new(Heads::new(Scheme::HTTP, options.authority)),
         });
         let connection = Connection(Arc::new(Handle(shared.clone())));
         let (ready, is_ready) = oneshot::channel();
         let Some(ping) = h2.ping_pong() else {
-            return Err(Error::connection(name, Outcome::NotApplied, "HTTP/2 PING is not available"));
+            return Err(Error::connection(
+                name,
+                Outcome::NotApplied,
+                "HTTP/2 PING is not available",
+            ));
         };
         let pulse = Pulse::new(ping, options.ping);
-        tokio::spawn(Driver::new(shared, h2, sender, tap, pulse, ready, options.receive_limit));
+        tokio::spawn(Driver::new(
+            shared,
+            h2,
+            sender,
+            tap,
+            pulse,
+            ready,
+            options.receive_limit,
+        ));
         match is_ready.await {
             Ok(()) => Ok(connection),
             Err(_) => Err(connection.0.0.error(Outcome::NotApplied)),
@@ -141,7 +161,12 @@ impl Connection {
 
     /// Submits a unary call; `body` is a framed message. Waits while the connection's queue is full.
     /// Cancel safe: until this returns nothing was submitted.
-    pub(crate) async fn unary(&self, path: &'static str, metadata: Metadata, body: Bytes) -> Result<Call> {
+    pub(crate) async fn unary(
+        &self,
+        path: &'static str,
+        metadata: Metadata,
+        body: Bytes,
+    ) -> Result<Call> {
         let shared = &self.0.0;
         let permits = (1 + body.len() / 1024).min(settings::QUEUE_PERMITS);
         let permits = u32::try_from(permits).unwrap_or(u32::MAX);
@@ -154,21 +179,37 @@ impl Connection {
         };
         let (call, answer) = call();
         shared.in_flight.fetch_add(1, Ordering::Relaxed);
-        if !shared.submit(Submit { path, metadata, body, answer, room }) {
+        if !shared.submit(Submit {
+            path,
+            metadata,
+            body,
+            answer,
+            room,
+        }) {
             shared.in_flight.fetch_sub(1, Ordering::Relaxed);
             return Err(shared.error(Outcome::NotApplied));
         }
-        shared.wake.wake();
+        shared.wake.announce();
         Ok(call)
     }
 
     /// Opens a bidirectional stream; returns when its HEADERS were handed to h2.
-    pub(crate) async fn open(&self, path: &'static str, metadata: Metadata) -> Result<(Outbound, Inbound)> {
+    pub(crate) async fn open(
+        &self,
+        path: &'static str,
+        metadata: Metadata,
+    ) -> Result<(Outbound, Inbound)> {
         let shared = &self.0.0;
         let Some(sender) = shared.queue().sender.clone() else {
             return Err(shared.error(Outcome::NotApplied));
         };
-        let lost = |e: h2::Error| Error::connection(shared.name.clone(), Outcome::NotApplied, outcome::describe(&e));
+        let lost = |e: h2::Error| {
+            Error::connection(
+                shared.name.clone(),
+                Outcome::NotApplied,
+                outcome::describe(&e),
+            )
+        };
         let mut sender = sender.ready().await.map_err(lost)?;
         let request = shared.request(path, metadata);
         let (response, send) = sender.send_request(request, false).map_err(lost)?;
@@ -178,7 +219,7 @@ impl Connection {
     /// Asks the task to find out whether the server still answers on this connection.
     pub(crate) fn probe(&self) {
         self.0.0.probe.store(true, Ordering::SeqCst);
-        self.0.0.wake.wake();
+        self.0.0.wake.announce();
     }
 
     /// Ends the connection and everything on it.
@@ -197,7 +238,8 @@ impl Connection {
 
     /// Can it take new calls?
     pub(crate) fn is_open(&self) -> bool {
-        !self.0.0.retiring.load(Ordering::Relaxed) && *self.0.0.condition.borrow() != Condition::Closed
+        !self.0.0.retiring.load(Ordering::Relaxed)
+            && *self.0.0.condition.borrow() != Condition::Closed
     }
 
     /// No new calls are taken, those on it go on.
@@ -207,7 +249,12 @@ impl Connection {
 
     /// Why it ended, in words.
     pub(crate) fn cause(&self) -> String {
-        self.0.0.cause.get().cloned().unwrap_or_else(|| "the connection is closing".to_owned())
+        self.0
+            .0
+            .cause
+            .get()
+            .cloned()
+            .unwrap_or_else(|| "the connection is closing".to_owned())
     }
 
     /// The server closed it for too many PINGs.
@@ -293,16 +340,21 @@ impl Shared {
             let mut queue = self.queue();
             queue.closing = queue.closing.max(how);
         }
-        self.wake.wake();
+        self.wake.announce();
     }
 
     pub(super) fn request(&self, path: &'static str, metadata: Metadata) -> http::Request<()> {
-        self.heads.lock().unwrap_or_else(PoisonError::into_inner).request(path, metadata)
+        self.heads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .request(path, metadata)
     }
 
     pub(super) fn error(&self, outcome: Outcome) -> Error {
-        let cause = self.cause.get().map_or("the connection is closing", String::as_str);
+        let cause = self
+            .cause
+            .get()
+            .map_or("the connection is closing", String::as_str);
         Error::connection(self.name.clone(), outcome, cause)
     }
 }
-

@@ -71,8 +71,12 @@ impl Wake for SlotWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.listed.swap(true, Ordering::SeqCst) {
-            self.ready.keys.lock().unwrap_or_else(PoisonError::into_inner).push(self.key);
-            self.ready.wake.wake();
+            self.ready
+                .keys
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(self.key);
+            self.ready.wake.announce();
         }
     }
 }
@@ -91,7 +95,10 @@ where
         receive_limit: usize,
     ) -> Self {
         let guard = Waker::from(shared.wake.clone());
-        let ready = Arc::new(Ready { keys: Mutex::new(Vec::new()), wake: shared.wake.clone() });
+        let ready = Arc::new(Ready {
+            keys: Mutex::new(Vec::new()),
+            wake: shared.wake.clone(),
+        });
         Self {
             shared,
             h2,
@@ -133,7 +140,9 @@ where
     fn hand_over(&mut self, cx: &mut Context<'_>) -> Closing {
         let closing = self.shared.take_submitted(&mut self.submitted);
         while !self.submitted.is_empty() {
-            let Some(sender) = &mut self.sender else { break };
+            let Some(sender) = &mut self.sender else {
+                break;
+            };
             match sender.poll_ready(cx) {
                 Poll::Ready(Ok(())) => {
                     if let Some(submit) = self.submitted.pop_front() {
@@ -156,10 +165,22 @@ where
     }
 
     fn send(&mut self, submit: Submit) {
-        let Submit { path, metadata, body, answer, room } = submit;
+        let Submit {
+            path,
+            metadata,
+            body,
+            answer,
+            room,
+        } = submit;
         let entry = self.calls.vacant_entry();
-        let waker = Arc::new(SlotWaker { key: entry.key(), listed: AtomicBool::new(false), ready: self.ready.clone() });
-        let Some(sender) = &mut self.sender else { return };
+        let waker = Arc::new(SlotWaker {
+            key: entry.key(),
+            listed: AtomicBool::new(false),
+            ready: self.ready.clone(),
+        });
+        let Some(sender) = &mut self.sender else {
+            return;
+        };
         if !answer.take(Waker::from(waker.clone())) {
             self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
             return;
@@ -178,7 +199,11 @@ where
             self.shared.retire();
         }
         let upload = if body.len() > settings::BODY_AT_ONCE {
-            Some(Upload { send, rest: body, _room: room })
+            Some(Upload {
+                send,
+                rest: body,
+                _room: room,
+            })
         } else {
             // An error shows in the reply as well. The sending half is dropped: held, it would delay the reset of a
             // dropped call.
@@ -186,7 +211,13 @@ where
             None
         };
         entry.insert(Slot {
-            unary: Unary::new(answer, stream, upload, Reply::new(response), self.receive_limit),
+            unary: Unary::new(
+                answer,
+                stream,
+                upload,
+                Reply::new(response),
+                self.receive_limit,
+            ),
             waker: waker.clone(),
         });
         // Its first poll registers the wakers.
@@ -195,11 +226,20 @@ where
 
     /// Goes on with the calls that have news; returns how many were completed.
     fn go_on(&mut self) -> usize {
-        std::mem::swap(&mut self.news, &mut self.ready.keys.lock().unwrap_or_else(PoisonError::into_inner));
+        std::mem::swap(
+            &mut self.news,
+            &mut self
+                .ready
+                .keys
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         let mut completed = 0;
         let mut news = std::mem::take(&mut self.news);
         for key in news.drain(..) {
-            let Some(slot) = self.calls.get_mut(key) else { continue };
+            let Some(slot) = self.calls.get_mut(key) else {
+                continue;
+            };
             // Before the poll: news that come during it must list the call again.
             slot.waker.listed.store(false, Ordering::SeqCst);
             let waker = Waker::from(slot.waker.clone());
@@ -222,11 +262,17 @@ where
 
     /// Looks at what arrived and whether the server still answers.
     fn feel_pulse(&mut self, cx: &mut Context<'_>) -> Result<(), String> {
-        let load = Load { calls: self.calls.len(), streams: self.shared.streams.load(Ordering::Relaxed) };
+        let load = Load {
+            calls: self.calls.len(),
+            streams: self.shared.streams.load(Ordering::Relaxed),
+        };
         let probe = self.shared.probe.swap(false, Ordering::SeqCst);
         let verdict = self.pulse.feel(cx, self.tap.take_news(), load, probe);
         if let Some(rtt) = self.pulse.rtt() {
-            self.shared.rtt.store(u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            self.shared.rtt.store(
+                u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX),
+                Ordering::Relaxed,
+            );
             if let Some(alive) = self.alive.take() {
                 let _ = alive.send(());
             }
@@ -270,7 +316,11 @@ where
     }
 
     fn not_sent(&self, error: &h2::Error) -> Error {
-        Error::connection(self.shared.name.clone(), Outcome::NotApplied, outcome::describe(error))
+        Error::connection(
+            self.shared.name.clone(),
+            Outcome::NotApplied,
+            outcome::describe(error),
+        )
     }
 
     /// The connection is over: every call learns why and what is known about it.
@@ -284,7 +334,9 @@ where
             submit.answer.finish(Err(never_sent.clone()));
         }
         for key in self.calls.iter().map(|(key, _)| key).collect::<Vec<_>>() {
-            let Some(slot) = self.calls.get_mut(key) else { continue };
+            let Some(slot) = self.calls.get_mut(key) else {
+                continue;
+            };
             // A reply that arrived whole before the end still counts.
             let result = match slot.unary.poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(result) => result,

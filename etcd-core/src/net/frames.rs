@@ -32,14 +32,21 @@ pub(crate) struct Frames {
 impl Frames {
     /// A stream whose first frame starts after `preface` bytes.
     pub(crate) fn new(preface: u64) -> Self {
-        Self { position: 0, skip: preface, header: [0; HEADER], have: 0 }
+        Self {
+            position: 0,
+            skip: preface,
+            header: [0; HEADER],
+            have: 0,
+        }
     }
 
     /// Takes the next bytes of the stream and calls `seen` for every frame header that they complete.
     pub(crate) fn feed(&mut self, mut bytes: &[u8], mut seen: impl FnMut(FrameSeen)) {
         while !bytes.is_empty() {
             if self.skip > 0 {
-                let step = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
+                let step = usize::try_from(self.skip)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
                 bytes = &bytes[step..];
                 self.skip -= step as u64;
                 self.position += step as u64;
@@ -80,8 +87,18 @@ mod tests {
     fn boundaries_are_found_whatever_the_pieces() {
         let mut stream = vec![b'P'; CLIENT_PREFACE as usize];
         let mut expected = Vec::new();
-        for (kind, id, payload) in [(4, 0, 18), (HEADERS, 1, 40), (DATA, 1, 0), (DATA, 1, 300), (HEADERS, 3, 7)] {
-            expected.push(FrameSeen { start: stream.len() as u64, kind, stream: id });
+        for (kind, id, payload) in [
+            (4, 0, 18),
+            (HEADERS, 1, 40),
+            (DATA, 1, 0),
+            (DATA, 1, 300),
+            (HEADERS, 3, 7),
+        ] {
+            expected.push(FrameSeen {
+                start: stream.len() as u64,
+                kind,
+                stream: id,
+            });
             stream.extend(frame(kind, id, payload));
         }
         for piece in [1, 2, 7, 8, 9, 10, 64, stream.len()] {

@@ -62,12 +62,20 @@ impl Deframer {
         let data = chunk.split_to(left.min(chunk.len()));
         let last = data.len() == left;
         self.left = if last { None } else { Some(left - data.len()) };
-        Ok(Some(Part { data, first: self.announced.take(), last }))
+        Ok(Some(Part {
+            data,
+            first: self.announced.take(),
+            last,
+        }))
     }
 
     /// Nothing more will come: was that a good place to stop?
     pub(crate) fn end(&self) -> Result<(), Malformed> {
-        if self.have == 0 && self.left.is_none() { Ok(()) } else { Err(Malformed::Truncated) }
+        if self.have == 0 && self.left.is_none() {
+            Ok(())
+        } else {
+            Err(Malformed::Truncated)
+        }
     }
 
     fn read_prefix(&mut self, chunk: &mut Bytes) -> Result<bool, Malformed> {
@@ -115,16 +123,24 @@ impl Whole {
 
     pub(crate) fn take(&mut self) -> Bytes {
         self.complete = false;
-        self.single.take().unwrap_or_else(|| self.message.split().freeze())
+        self.single
+            .take()
+            .unwrap_or_else(|| self.message.split().freeze())
     }
 }
 
 /// The status in `headers` (trailers, or the only headers of a reply without a message); `None` if there is none.
 pub(crate) fn status(headers: &HeaderMap) -> Option<(Code, String)> {
-    let code = headers.get("grpc-status")?.to_str().ok().and_then(|text| text.parse::<u32>().ok());
+    let code = headers
+        .get("grpc-status")?
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse::<u32>().ok());
     let code = code.map_or(Code::Unknown, Code::from_number);
     let message = headers.get("grpc-message").map(|value| {
-        percent_encoding::percent_decode(value.as_bytes()).decode_utf8_lossy().into_owned()
+        percent_encoding::percent_decode(value.as_bytes())
+            .decode_utf8_lossy()
+            .into_owned()
     });
     Some((code, message.unwrap_or_default()))
 }
@@ -149,7 +165,8 @@ mod tests {
         let messages: [&[u8]; 4] = [b"first", b"", b"a longer third message", b"x"];
         let stream = framed(&messages);
         for piece in 1..=stream.len() {
-            let (mut deframer, mut whole, mut got) = (Deframer::default(), Whole::default(), Vec::new());
+            let (mut deframer, mut whole, mut got) =
+                (Deframer::default(), Whole::default(), Vec::new());
             for chunk in stream.chunks(piece) {
                 let mut chunk = Bytes::copy_from_slice(chunk);
                 while let Some(part) = deframer.next(&mut chunk).unwrap() {
@@ -175,9 +192,14 @@ mod tests {
     #[test]
     fn compressed_and_truncated_streams_are_errors() {
         let mut deframer = Deframer::default();
-        assert_eq!(deframer.next(&mut Bytes::from_static(&[1, 0, 0, 0, 1, 9])), Err(Malformed::Compressed));
+        assert_eq!(
+            deframer.next(&mut Bytes::from_static(&[1, 0, 0, 0, 1, 9])),
+            Err(Malformed::Compressed)
+        );
         let mut deframer = Deframer::default();
-        deframer.next(&mut Bytes::from_static(&[0, 0, 0, 0, 2, 9])).unwrap();
+        deframer
+            .next(&mut Bytes::from_static(&[0, 0, 0, 0, 2, 9]))
+            .unwrap();
         assert_eq!(deframer.end(), Err(Malformed::Truncated));
     }
 
@@ -186,8 +208,14 @@ mod tests {
         let mut headers = HeaderMap::new();
         assert!(status(&headers).is_none());
         headers.insert("grpc-status", HeaderValue::from_static("14"));
-        headers.insert("grpc-message", HeaderValue::from_static("etcdserver: no leader%0Aab"));
-        assert_eq!(status(&headers), Some((Code::Unavailable, "etcdserver: no leader\nab".to_owned())));
+        headers.insert(
+            "grpc-message",
+            HeaderValue::from_static("etcdserver: no leader%0Aab"),
+        );
+        assert_eq!(
+            status(&headers),
+            Some((Code::Unavailable, "etcdserver: no leader\nab".to_owned()))
+        );
         headers.insert("grpc-status", HeaderValue::from_static("no number"));
         assert_eq!(status(&headers).unwrap().0, Code::Unknown);
     }

@@ -31,10 +31,19 @@ impl Heads {
         let mut plain = HeaderMap::new();
         plain.insert(TE, HeaderValue::from_static("trailers"));
         plain.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        plain.insert(USER_AGENT, HeaderValue::from_static(concat!("etcd-core/", env!("CARGO_PKG_VERSION"))));
+        plain.insert(
+            USER_AGENT,
+            HeaderValue::from_static(concat!("etcd-core/", env!("CARGO_PKG_VERSION"))),
+        );
         let mut with_leader = plain.clone();
         with_leader.insert(HAS_LEADER, HeaderValue::from_static("true"));
-        Self { scheme, authority, plain, with_leader, uris: HashMap::new() }
+        Self {
+            scheme,
+            authority,
+            plain,
+            with_leader,
+            uris: HashMap::new(),
+        }
     }
 
     /// The head of a request for `path`, such as `/etcdserverpb.KV/Range`.
@@ -50,7 +59,12 @@ impl Heads {
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;
         *request.uri_mut() = uri.clone();
-        *request.headers_mut() = if metadata.require_leader { &self.with_leader } else { &self.plain }.clone();
+        *request.headers_mut() = if metadata.require_leader {
+            &self.with_leader
+        } else {
+            &self.plain
+        }
+        .clone();
         request
     }
 }

@@ -20,6 +20,5 @@ mod wake;
 
 pub(crate) use cell::{Call, Step};
 pub(crate) use connection::{Condition, Connection, ConnectionOptions};
-pub(crate) use grpc::Part;
 pub(crate) use head::Metadata;
 pub(crate) use stream::{Inbound, Outbound};

@@ -17,12 +17,24 @@ pub(crate) fn of_stream_error(error: &h2::Error, received_anything: bool) -> Out
         && error.is_remote()
         && error.reason() == Some(Reason::REFUSED_STREAM)
         && !received_anything;
-    if refused_by_goaway || refused_by_reset { Outcome::NotApplied } else { Outcome::Unknown }
+    if refused_by_goaway || refused_by_reset {
+        Outcome::NotApplied
+    } else {
+        Outcome::Unknown
+    }
 }
 
 /// The same when the connection is gone: what was not written will not be.
-pub(crate) fn of_lost_connection(error: &h2::Error, received_anything: bool, written: bool) -> Outcome {
-    if written { of_stream_error(error, received_anything) } else { Outcome::NotApplied }
+pub(crate) fn of_lost_connection(
+    error: &h2::Error,
+    received_anything: bool,
+    written: bool,
+) -> Outcome {
+    if written {
+        of_stream_error(error, received_anything)
+    } else {
+        Outcome::NotApplied
+    }
 }
 
 /// One line for people: h2 hides the useful part in its source.
@@ -31,7 +43,9 @@ pub(crate) fn describe(error: &h2::Error) -> String {
         return format!("connection lost: {io}");
     }
     match (error.is_go_away(), error.is_reset(), error.reason()) {
-        (true, _, Some(reason)) => format!("the server closed the connection: {reason:?} ({error})"),
+        (true, _, Some(reason)) => {
+            format!("the server closed the connection: {reason:?} ({error})")
+        }
         (_, true, Some(reason)) => format!("the server reset the stream: {reason:?}"),
         _ => format!("HTTP/2 error: {error}"),
     }

@@ -32,7 +32,13 @@ impl Pulse {
     pub(super) fn new(ping: PingPong, options: PingOptions) -> Self {
         // Armed anew as soon as there is something to wait for.
         let timer = Box::pin(sleep_until(Instant::now() + Duration::from_secs(86_400)));
-        Self { ping, options, state: None, sent: None, timer }
+        Self {
+            ping,
+            options,
+            state: None,
+            sent: None,
+            timer,
+        }
     }
 
     /// The smoothed round-trip time, once the first PING was answered.
@@ -41,7 +47,13 @@ impl Pulse {
     }
 
     /// Looks at what arrived and at the clock; returns a verdict that is new.
-    pub(super) fn feel(&mut self, cx: &mut Context<'_>, news: News, load: Load, probe: bool) -> Option<Verdict> {
+    pub(super) fn feel(
+        &mut self,
+        cx: &mut Context<'_>,
+        news: News,
+        load: Load,
+        probe: bool,
+    ) -> Option<Verdict> {
         let now = Instant::now();
         let Some(state) = &mut self.state else {
             self.first(cx, now);
@@ -68,7 +80,10 @@ impl Pulse {
         while state.deadline().is_some_and(|deadline| deadline <= at) {
             let actions = state.tick(at);
             verdict = actions.verdict.or(verdict);
-            if actions.send_ping && self.sent.is_none() && self.ping.send_ping(h2::Ping::opaque()).is_ok() {
+            if actions.send_ping
+                && self.sent.is_none()
+                && self.ping.send_ping(h2::Ping::opaque()).is_ok()
+            {
                 self.sent = Some(now);
             }
         }
@@ -103,7 +118,9 @@ impl Pulse {
         }
         while timer.as_mut().poll(cx).is_ready() {
             // Never in the past: that would be a busy loop.
-            timer.as_mut().reset(deadline.max(Instant::now() + Duration::from_millis(1)));
+            timer
+                .as_mut()
+                .reset(deadline.max(Instant::now() + Duration::from_millis(1)));
         }
     }
 }

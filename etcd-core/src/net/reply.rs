@@ -70,11 +70,16 @@ impl Reply {
                 Phase::Body(body) => match ready!(body.poll_data(cx)) {
                     Some(data) => {
                         self.chunk = data.map_err(Ended::Http2)?;
-                        body.flow_control().release_capacity(self.chunk.len()).map_err(Ended::Http2)?;
+                        body.flow_control()
+                            .release_capacity(self.chunk.len())
+                            .map_err(Ended::Http2)?;
                     }
                     None => {
                         let trailers = ready!(body.poll_trailers(cx)).map_err(Ended::Http2)?;
-                        let status = trailers.as_ref().and_then(grpc::status).or(self.early.take());
+                        let status = trailers
+                            .as_ref()
+                            .and_then(grpc::status)
+                            .or(self.early.take());
                         return Poll::Ready(self.finish(status));
                     }
                 },
@@ -103,7 +108,10 @@ impl Reply {
         let (head, body) = response.into_parts();
         if head.status != StatusCode::OK {
             self.phase = Phase::Over;
-            return Err(Ended::Bad(format!("HTTP status {} instead of a gRPC reply", head.status)));
+            return Err(Ended::Bad(format!(
+                "HTTP status {} instead of a gRPC reply",
+                head.status
+            )));
         }
         self.early = grpc::status(&head.headers);
         self.phase = Phase::Body(body);
@@ -118,7 +126,9 @@ impl Reply {
                 Err(malformed) => Err(Ended::Bad(malformed.to_string())),
             },
             Some((code, message)) => Err(Ended::Status(code, message)),
-            None => Err(Ended::Bad("the stream ended without a grpc-status".to_owned())),
+            None => Err(Ended::Bad(
+                "the stream ended without a grpc-status".to_owned(),
+            )),
         }
     }
 }

@@ -31,18 +31,32 @@ pub(crate) struct Inbound {
 /// Counts the stream as long as it lives: PINGs are only sent while streams are open.
 struct Open(Arc<Shared>);
 
-pub(super) fn new(send: SendStream<Bytes>, response: ResponseFuture, shared: Arc<Shared>) -> (Outbound, Inbound) {
+pub(super) fn new(
+    send: SendStream<Bytes>,
+    response: ResponseFuture,
+    shared: Arc<Shared>,
+) -> (Outbound, Inbound) {
     shared.streams.fetch_add(1, Ordering::Relaxed);
-    shared.wake.wake();
+    shared.wake.announce();
     let open = Arc::new(Open(shared));
-    let outbound = Outbound { send, open: open.clone() };
-    (outbound, Inbound { reply: Reply::new(response), whole: Whole::default(), open })
+    let outbound = Outbound {
+        send,
+        open: open.clone(),
+    };
+    (
+        outbound,
+        Inbound {
+            reply: Reply::new(response),
+            whole: Whole::default(),
+            open,
+        },
+    )
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.streams.fetch_sub(1, Ordering::Relaxed);
-        self.0.wake.wake();
+        self.0.wake.announce();
     }
 }
 
@@ -51,7 +65,11 @@ impl Outbound {
     pub(crate) async fn send<M: Message>(&mut self, message: &M) -> Result<()> {
         let body = grpc::frame(message);
         // A message larger than the window never has room as a whole: h2 keeps it and sends it in pieces.
-        let want = if body.len() > settings::BODY_AT_ONCE { 0 } else { body.len() };
+        let want = if body.len() > settings::BODY_AT_ONCE {
+            0
+        } else {
+            body.len()
+        };
         self.send.reserve_capacity(want);
         while self.send.capacity() < want {
             match poll_fn(|cx| self.send.poll_capacity(cx)).await {
@@ -60,7 +78,9 @@ impl Outbound {
                 None => return Err(self.lost("the stream has ended")),
             }
         }
-        self.send.send_data(body, false).map_err(|error| self.lost(&super::outcome::describe(&error)))
+        self.send
+            .send_data(body, false)
+            .map_err(|error| self.lost(&super::outcome::describe(&error)))
     }
 
     /// Half-closes our side: no more messages will follow.
@@ -83,22 +103,31 @@ impl Inbound {
     /// `Error::Server` for any other status, `Error::Connection` when the connection is lost, `Error::Protocol` for a
     /// reply that breaks gRPC's rules.
     pub(crate) async fn part(&mut self) -> Result<Option<Part>> {
-        poll_fn(|cx| self.reply.poll_part(cx)).await.map_err(|ended| self.error(ended))
+        poll_fn(|cx| self.reply.poll_part(cx))
+            .await
+            .map_err(|ended| self.error(ended))
     }
 
     /// The next whole message, of at most `limit` bytes. Cancel safe.
-    pub(crate) async fn message<M: Message + Default>(&mut self, limit: usize) -> Result<Option<M>> {
+    pub(crate) async fn message<M: Message + Default>(
+        &mut self,
+        limit: usize,
+    ) -> Result<Option<M>> {
         let name = self.open.0.name.clone();
         while !self.whole.complete {
-            match self.part().await? {
-                Some(part) if self.whole.add(part, limit) => {}
-                Some(_) => return Err(Error::reply_too_large(name, limit)),
-                None => return Ok(None),
+            let Some(part) = self.part().await? else {
+                return Ok(None);
+            };
+            if !self.whole.add(part, limit) {
+                return Err(Error::reply_too_large(name, limit));
             }
         }
         match M::decode(self.whole.take()) {
             Ok(message) => Ok(Some(message)),
-            Err(error) => Err(Error::protocol(name, format!("undecodable message: {error}"))),
+            Err(error) => Err(Error::protocol(
+                name,
+                format!("undecodable message: {error}"),
+            )),
         }
     }
 
@@ -106,7 +135,9 @@ impl Inbound {
         let shared = &self.open.0;
         let error = self.reply.error(ended, &shared.name, true);
         match (&error, shared.cause.get()) {
-            (Error::Connection(e), Some(cause)) => Error::connection(shared.name.clone(), e.outcome, cause.as_str()),
+            (Error::Connection(e), Some(cause)) => {
+                Error::connection(shared.name.clone(), e.outcome, cause.as_str())
+            }
             _ => error,
         }
     }

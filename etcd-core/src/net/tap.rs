@@ -106,7 +106,12 @@ impl<IO> TapHandle<IO> {
 
 impl<IO> Wire<IO> {
     fn collect(&mut self, bytes: &[u8]) {
-        let Self { outgoing, unwritten, highest_seen, .. } = self;
+        let Self {
+            outgoing,
+            unwritten,
+            highest_seen,
+            ..
+        } = self;
         outgoing.feed(bytes, |frame| {
             if frame.kind == HEADERS && frame.stream > *highest_seen {
                 *highest_seen = frame.stream;
@@ -146,7 +151,11 @@ impl<IO: AsyncWrite + Unpin> Wire<IO> {
 }
 
 impl<IO: AsyncWrite + Unpin> AsyncWrite for Tap<IO> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let mut wire = lock(&self.0);
         if wire.out.len() >= OUT_LIMIT {
             if let Poll::Ready(Err(error)) = wire.poll_write_out(cx) {
@@ -176,7 +185,11 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Tap<IO> {
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Tap<IO> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let mut wire = lock(&self.0);
         let wire = &mut *wire;
         if wire.dead {
@@ -190,7 +203,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Tap<IO> {
             wire.read_to = filled.len();
             let news = &mut wire.news;
             news.bytes |= !filled.is_empty();
-            wire.incoming.feed(filled, |frame| news.replies |= matches!(frame.kind, HEADERS | DATA));
+            wire.incoming.feed(filled, |frame| {
+                news.replies |= matches!(frame.kind, HEADERS | DATA)
+            });
         }
         let step = into.remaining().min(wire.read_to - wire.read_from);
         into.put_slice(&wire.read[wire.read_from..wire.read_from + step]);
@@ -221,7 +236,9 @@ mod tests {
         let first = CLIENT_PREFACE as usize + 9 + 20;
         let (ours, mut theirs) = tokio::io::duplex(first + 3);
         let (mut io, handle) = tap(ours);
-        io.write_all(&[b'P'; CLIENT_PREFACE as usize]).await.unwrap();
+        io.write_all(&[b'P'; CLIENT_PREFACE as usize])
+            .await
+            .unwrap();
         io.write_all(&headers(1, 20)).await.unwrap();
         io.write_all(&headers(3, 20)).await.unwrap();
         io.write_all(&headers(5, 20)).await.unwrap();
@@ -234,7 +251,10 @@ mod tests {
         handle.kill();
         let mut got = vec![0; first + 3];
         theirs.read_exact(&mut got).await.unwrap();
-        assert!(poll_fn(|cx| handle.poll_write_out(cx)).await.is_err(), "a dead tap writes nothing more");
+        assert!(
+            poll_fn(|cx| handle.poll_write_out(cx)).await.is_err(),
+            "a dead tap writes nothing more"
+        );
         assert_eq!(handle.highest_written(), 3);
     }
 
@@ -247,11 +267,23 @@ mod tests {
         let ping_ack = [0, 0, 8, 6, 1, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
         theirs.write_all(&ping_ack).await.unwrap();
         io.read_exact(&mut sink[..ping_ack.len()]).await.unwrap();
-        assert_eq!(handle.take_news(), News { bytes: true, replies: false });
+        assert_eq!(
+            handle.take_news(),
+            News {
+                bytes: true,
+                replies: false
+            }
+        );
         assert_eq!(handle.take_news(), News::default(), "news are told once");
 
         theirs.write_all(&headers(1, 20)).await.unwrap();
         io.read_exact(&mut sink[..29]).await.unwrap();
-        assert_eq!(handle.take_news(), News { bytes: true, replies: true });
+        assert_eq!(
+            handle.take_news(),
+            News {
+                bytes: true,
+                replies: true
+            }
+        );
     }
 }

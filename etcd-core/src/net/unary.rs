@@ -31,8 +31,21 @@ pub(super) struct Upload {
 
 impl Unary {
     /// `limit`: the largest reply message, in bytes.
-    pub(super) fn new(answer: Answer, stream: u32, upload: Option<Upload>, reply: Reply, limit: usize) -> Self {
-        Self { answer, stream, upload, reply, whole: Whole::default(), limit }
+    pub(super) fn new(
+        answer: Answer,
+        stream: u32,
+        upload: Option<Upload>,
+        reply: Reply,
+        limit: usize,
+    ) -> Self {
+        Self {
+            answer,
+            stream,
+            upload,
+            reply,
+            whole: Whole::default(),
+            limit,
+        }
     }
 
     /// The HTTP/2 stream id.
@@ -57,7 +70,9 @@ impl Unary {
         loop {
             match ready!(self.reply.poll_part(cx)) {
                 Ok(Some(_)) if self.whole.complete => {
-                    return Poll::Ready(Err(Failed::Ended(Ended::Bad("more than one message in a reply".to_owned()))));
+                    return Poll::Ready(Err(Failed::Ended(Ended::Bad(
+                        "more than one message in a reply".to_owned(),
+                    ))));
                 }
                 Ok(Some(part)) => {
                     if !self.whole.add(part, self.limit) {
@@ -66,7 +81,9 @@ impl Unary {
                 }
                 Ok(None) if self.whole.complete => return Poll::Ready(Ok(self.whole.take())),
                 Ok(None) => {
-                    return Poll::Ready(Err(Failed::Ended(Ended::Bad("status OK without a message".to_owned()))));
+                    return Poll::Ready(Err(Failed::Ended(Ended::Bad(
+                        "status OK without a message".to_owned(),
+                    ))));
                 }
                 Err(ended) => return Poll::Ready(Err(Failed::Ended(ended))),
             }
@@ -75,19 +92,35 @@ impl Unary {
 
     /// Tells the caller. `written`: a byte of the request reached the kernel.
     /// `lost`: why the whole connection ended, if it did.
-    pub(super) fn finish(self, result: Result<Bytes, Failed>, endpoint: &Arc<str>, written: bool, lost: Option<&str>) {
+    pub(super) fn finish(
+        self,
+        result: Result<Bytes, Failed>,
+        endpoint: &Arc<str>,
+        written: bool,
+        lost: Option<&str>,
+    ) {
         let result = result.map_err(|failed| match failed {
             Failed::TooLarge => Some(Error::reply_too_large(endpoint.clone(), self.limit)),
             Failed::Ended(ended) => {
                 let error = self.reply.error(ended, endpoint, written);
                 Some(match (lost, &error) {
-                    (Some(why), Error::Connection(e)) => Error::connection(endpoint.clone(), e.outcome, why),
+                    (Some(why), Error::Connection(e)) => {
+                        Error::connection(endpoint.clone(), e.outcome, why)
+                    }
                     _ => error,
                 })
             }
             Failed::Lost => {
-                let known = if written { Outcome::Unknown } else { Outcome::NotApplied };
-                Some(Error::connection(endpoint.clone(), known, lost.unwrap_or("the connection has ended")))
+                let known = if written {
+                    Outcome::Unknown
+                } else {
+                    Outcome::NotApplied
+                };
+                Some(Error::connection(
+                    endpoint.clone(),
+                    known,
+                    lost.unwrap_or("the connection has ended"),
+                ))
             }
             Failed::Abandoned => None,
         });

@@ -9,12 +9,12 @@ use loom::sync::{
     Mutex,
     atomic::{AtomicU8, Ordering},
 };
+use std::sync::{Arc, PoisonError};
 #[cfg(not(loom))]
 use std::sync::{
     Mutex,
     atomic::{AtomicU8, Ordering},
 };
-use std::sync::{Arc, PoisonError};
 use std::task::{Wake, Waker};
 
 /// The task is inside its poll.
@@ -31,7 +31,10 @@ pub(crate) struct TaskWake {
 
 impl TaskWake {
     pub(crate) fn new() -> Self {
-        Self { flags: AtomicU8::new(0), task: Mutex::new(None) }
+        Self {
+            flags: AtomicU8::new(0),
+            task: Mutex::new(None),
+        }
     }
 
     /// The task starts a poll.
@@ -61,7 +64,7 @@ impl TaskWake {
     }
 
     /// Makes the task look again, now or when it next would sleep.
-    pub(crate) fn wake(&self) {
+    pub(crate) fn announce(&self) {
         if self.flags.fetch_or(DIRTY, Ordering::SeqCst) == 0 {
             let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(waker) = task.as_ref() {
@@ -73,11 +76,11 @@ impl TaskWake {
 
 impl Wake for TaskWake {
     fn wake(self: Arc<Self>) {
-        TaskWake::wake(&self);
+        self.announce();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        TaskWake::wake(self);
+        self.announce();
     }
 }
 
@@ -109,7 +112,7 @@ mod tests {
                     let (wake, work) = (wake.clone(), work.clone());
                     thread::spawn(move || {
                         work.fetch_add(1, Ordering::SeqCst);
-                        wake.wake();
+                        wake.announce();
                     })
                 })
                 .collect();

@@ -45,7 +45,9 @@ fn start_due(pool: &Weak<Pool>) -> Option<Option<Instant>> {
     let strong = pool.upgrade()?;
     let mut inner = strong.lock();
     for id in inner.state.due(Instant::now().into_std()) {
-        let Some(endpoint) = inner.state.endpoint(id).cloned() else { continue };
+        let Some(endpoint) = inner.state.endpoint(id).cloned() else {
+            continue;
+        };
         let ping = *inner.pings.get(&id).unwrap_or(&strong.options.ping);
         let attempt = attempt(pool.clone(), id, endpoint, ping, strong.options.clone());
         tokio::spawn(unless_closed(strong.closed.subscribe(), attempt));
@@ -62,7 +64,13 @@ async fn unless_closed(mut closed: watch::Receiver<bool>, task: impl Future<Outp
 }
 
 /// One connect attempt; when it succeeds, watches the connection to its end.
-async fn attempt(pool: Weak<Pool>, id: EndpointId, endpoint: Endpoint, ping: PingOptions, options: PoolOptions) {
+async fn attempt(
+    pool: Weak<Pool>,
+    id: EndpointId,
+    endpoint: Endpoint,
+    ping: PingOptions,
+    options: PoolOptions,
+) {
     let result = async {
         let calls = connect(&endpoint, ping, &options).await?;
         let member = first_reply(&calls, options.connect_timeout).await?;
@@ -73,14 +81,19 @@ async fn attempt(pool: Weak<Pool>, id: EndpointId, endpoint: Endpoint, ping: Pin
     match result {
         Ok((calls, member)) => {
             let condition = calls.condition();
-            let Some(generation) = strong.add(id, &calls, member) else { return };
+            let Some(generation) = strong.add(id, &calls, member) else {
+                return;
+            };
             tracing::debug!(%endpoint, rtt = ?calls.rtt(), "endpoint active");
             drop((strong, calls));
             watch_calls(pool, id, generation, condition).await;
         }
         Err(error) => {
             tracing::debug!(%endpoint, %error, "connect attempt failed");
-            strong.lock().state.connect_failed(id, cause(&error), Instant::now().into_std());
+            strong
+                .lock()
+                .state
+                .connect_failed(id, cause(&error), Instant::now().into_std());
             strong.wake();
         }
     }
@@ -95,20 +108,36 @@ fn cause(error: &Error) -> String {
 }
 
 /// TCP, HTTP/2, and the first PING's answer.
-async fn connect(endpoint: &Endpoint, ping: PingOptions, options: &PoolOptions) -> Result<Connection> {
+async fn connect(
+    endpoint: &Endpoint,
+    ping: PingOptions,
+    options: &PoolOptions,
+) -> Result<Connection> {
     let name: Arc<str> = endpoint.to_string().into();
     let limit = options.connect_timeout;
-    let failed = |cause: Box<dyn std::error::Error + Send + Sync>| Error::connection(name.clone(), Outcome::NotApplied, cause);
+    let failed = |cause: Box<dyn std::error::Error + Send + Sync>| {
+        Error::connection(name.clone(), Outcome::NotApplied, cause)
+    };
     let socket = match timeout(limit, dial(endpoint)).await {
         Ok(Ok(socket)) => socket,
         Ok(Err(error)) => return Err(failed(error.into())),
         Err(_) => return Err(failed(format!("no TCP connection within {limit:?}").into())),
     };
-    let authority = endpoint.authority().parse().map_err(|e: http::uri::InvalidUri| failed(e.into()))?;
-    let options = ConnectionOptions { name: name.clone(), authority, ping, receive_limit: options.receive_limit };
+    let authority = endpoint
+        .authority()
+        .parse()
+        .map_err(|e: http::uri::InvalidUri| failed(e.into()))?;
+    let options = ConnectionOptions {
+        name: name.clone(),
+        authority,
+        ping,
+        receive_limit: options.receive_limit,
+    };
     match timeout(limit, Connection::start(socket, options)).await {
         Ok(result) => result,
-        Err(_) => Err(failed(format!("TCP connected, but no answer to HTTP/2 within {limit:?}").into())),
+        Err(_) => Err(failed(
+            format!("TCP connected, but no answer to HTTP/2 within {limit:?}").into(),
+        )),
     }
 }
 
@@ -127,14 +156,19 @@ async fn first_reply(calls: &Connection, limit: Duration) -> Result<Member> {
 
 async fn status(calls: &Connection) -> Result<Member> {
     let body = grpc::frame(&StatusRequest::default());
-    let mut call = calls.unary(StatusRequest::PATH, Metadata::default(), body).await?;
+    let mut call = calls
+        .unary(StatusRequest::PATH, Metadata::default(), body)
+        .await?;
     loop {
         match call.step().await {
             Step::Suspect => {}
-            Step::Vanished(outcome) => return Err(Error::connection(calls.name(), outcome, calls.cause())),
+            Step::Vanished(outcome) => {
+                return Err(Error::connection(calls.name(), outcome, calls.cause()));
+            }
             Step::Done(reply) => {
-                let reply = StatusResponse::decode(reply?)
-                    .map_err(|e| Error::protocol(calls.name(), format!("undecodable Status reply: {e}")))?;
+                let reply = StatusResponse::decode(reply?).map_err(|e| {
+                    Error::protocol(calls.name(), format!("undecodable Status reply: {e}"))
+                })?;
                 return Ok(Member {
                     id: reply.header.as_ref().map_or(0, |header| header.member_id),
                     leader: reply.leader,
@@ -161,13 +195,24 @@ pub(super) fn ask_status(pool: &Pool, id: EndpointId, generation: Generation, ca
 }
 
 /// Tells the pool what the connection's detector finds, until the connection ends.
-async fn watch_calls(pool: Weak<Pool>, id: EndpointId, generation: Generation, mut condition: watch::Receiver<Condition>) {
+async fn watch_calls(
+    pool: Weak<Pool>,
+    id: EndpointId,
+    generation: Generation,
+    mut condition: watch::Receiver<Condition>,
+) {
     loop {
         let gone = condition.changed().await.is_err();
         let now = *condition.borrow_and_update();
         let Some(pool) = pool.upgrade() else { return };
         let mut inner = pool.lock();
-        let Some(link) = inner.links.get(&id).filter(|link| link.generation == generation) else { return };
+        let Some(link) = inner
+            .links
+            .get(&id)
+            .filter(|link| link.generation == generation)
+        else {
+            return;
+        };
         if gone || !link.calls.is_open() {
             let cause = link.calls.cause();
             pool.lose(&mut inner, id, generation, &cause);
@@ -192,10 +237,21 @@ async fn watch_calls(pool: Weak<Pool>, id: EndpointId, generation: Generation, m
 }
 
 /// A silent streams connection is a reason to look at the one for calls as well.
-async fn watch_streams(pool: Weak<Pool>, id: EndpointId, generation: Generation, mut condition: watch::Receiver<Condition>) {
-    let _ = condition.wait_for(|condition| *condition != Condition::Alive).await;
+async fn watch_streams(
+    pool: Weak<Pool>,
+    id: EndpointId,
+    generation: Generation,
+    mut condition: watch::Receiver<Condition>,
+) {
+    let _ = condition
+        .wait_for(|condition| *condition != Condition::Alive)
+        .await;
     if let Some(pool) = pool.upgrade()
-        && let Some(link) = pool.lock().links.get(&id).filter(|link| link.generation == generation)
+        && let Some(link) = pool
+            .lock()
+            .links
+            .get(&id)
+            .filter(|link| link.generation == generation)
     {
         link.calls.probe();
     }
@@ -211,7 +267,14 @@ impl Pool {
             return None;
         }
         let generation = inner.state.connected(id, member, now)?;
-        inner.links.insert(id, Link { generation, calls: calls.clone(), streams: Arc::new(OnceCell::new()) });
+        inner.links.insert(
+            id,
+            Link {
+                generation,
+                calls: calls.clone(),
+                streams: Arc::new(OnceCell::new()),
+            },
+        );
         if leaderless && inner.state.no_leader(id, generation, now) {
             inner.links.remove(&id);
         }
@@ -222,12 +285,21 @@ impl Pool {
 
     /// The connection for streams beside the picked one for calls, opened if need be.
     pub(super) async fn streams(&self, picked: &Picked) -> Result<Connection> {
-        let lost = || Error::connection(picked.name.clone(), Outcome::NotApplied, "the connection was lost meanwhile");
+        let lost = || {
+            Error::connection(
+                picked.name.clone(),
+                Outcome::NotApplied,
+                "the connection was lost meanwhile",
+            )
+        };
         let (cell, endpoint, ping) = {
             let mut inner = self.lock();
             let endpoint = inner.state.endpoint(picked.id).cloned().ok_or_else(lost)?;
             let ping = *inner.pings.get(&picked.id).unwrap_or(&self.options.ping);
-            let link = inner.links.get_mut(&picked.id).filter(|link| link.generation == picked.generation);
+            let link = inner
+                .links
+                .get_mut(&picked.id)
+                .filter(|link| link.generation == picked.generation);
             let link = link.ok_or_else(lost)?;
             if link.streams.get().is_some_and(|streams| !streams.is_open()) {
                 link.streams = Arc::new(OnceCell::new());
@@ -238,7 +310,12 @@ impl Pool {
             let connection = connect(&endpoint, ping, &self.options).await?;
             tokio::spawn(unless_closed(
                 self.closed.subscribe(),
-                watch_streams(self.this.clone(), picked.id, picked.generation, connection.condition()),
+                watch_streams(
+                    self.this.clone(),
+                    picked.id,
+                    picked.generation,
+                    connection.condition(),
+                ),
             ));
             Ok::<_, Error>(connection)
         });

@@ -90,7 +90,10 @@ impl Health {
     /// Resolves when the connection is suspect or closed. Cancel safe.
     pub(crate) async fn troubled(&mut self) {
         // An error means that the connection is gone altogether.
-        let _ = self.0.wait_for(|condition| *condition != Condition::Alive).await;
+        let _ = self
+            .0
+            .wait_for(|condition| *condition != Condition::Alive)
+            .await;
     }
 
     pub(crate) fn is_troubled(&self) -> bool {
@@ -105,7 +108,11 @@ impl Pool {
         let pool = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             options,
-            inner: Mutex::new(Inner { state, links: HashMap::new(), pings: HashMap::new() }),
+            inner: Mutex::new(Inner {
+                state,
+                links: HashMap::new(),
+                pings: HashMap::new(),
+            }),
             changed: watch::Sender::new(()),
             closed: watch::Sender::new(false),
         });
@@ -119,15 +126,26 @@ impl Pool {
         loop {
             let Inner { state, links, .. } = &mut *inner;
             let load = |id| match links.get(&id) {
-                Some(link) => Load { in_flight: link.calls.in_flight(), rtt: link.calls.rtt() },
-                None => Load { in_flight: 0, rtt: Duration::ZERO },
+                Some(link) => Load {
+                    in_flight: link.calls.in_flight(),
+                    rtt: link.calls.rtt(),
+                },
+                None => Load {
+                    in_flight: 0,
+                    rtt: Duration::ZERO,
+                },
             };
             let id = state.pick(want, &load)?;
             let link = links.get(&id)?;
             if link.calls.is_open() {
                 let (generation, connection) = (link.generation, link.calls.clone());
                 let name = connection.name();
-                return Some(Picked { id, generation, name, connection });
+                return Some(Picked {
+                    id,
+                    generation,
+                    name,
+                    connection,
+                });
             }
             // Its task has not been told yet.
             let (generation, cause) = (link.generation, link.calls.cause());
@@ -144,14 +162,22 @@ impl Pool {
         let mut closed = self.closed.subscribe();
         loop {
             if *closed.borrow_and_update() {
-                return Err(Error::Closed { outcome: Outcome::NotApplied });
+                return Err(Error::Closed {
+                    outcome: Outcome::NotApplied,
+                });
             }
             changed.mark_unchanged();
             if let Some(picked) = self.pick(want) {
                 return Ok(picked);
             }
-            if want.pinned.is_some_and(|id| self.lock().state.endpoint(id).is_none()) {
-                return Err(Error::config("endpoint", "it is no longer one of the client's endpoints"));
+            if want
+                .pinned
+                .is_some_and(|id| self.lock().state.endpoint(id).is_none())
+            {
+                return Err(Error::config(
+                    "endpoint",
+                    "it is no longer one of the client's endpoints",
+                ));
             }
             tokio::select! {
                 _ = changed.changed() => {}
@@ -178,9 +204,17 @@ impl Pool {
         let mut avoid: Vec<EndpointId> = avoid.into_iter().collect();
         let mut backoff = Backoff::new(Duration::from_millis(50), 2.0, Duration::from_secs(1));
         loop {
-            let want = Want { leader: prefer == Prefer::Leader, serializable: false, avoid: &avoid, pinned };
+            let want = Want {
+                leader: prefer == Prefer::Leader,
+                serializable: false,
+                avoid: &avoid,
+                pinned,
+            };
             let picked = self.acquire(&want).await?;
-            match self.open_on(&picked, path, Metadata { require_leader }).await {
+            match self
+                .open_on(&picked, path, Metadata { require_leader })
+                .await
+            {
                 Ok(stream) => return Ok(stream),
                 Err(error) => {
                     tracing::debug!(endpoint = %picked.name, %error, "no stream could be opened");
@@ -194,11 +228,22 @@ impl Pool {
         }
     }
 
-    async fn open_on(&self, picked: &Picked, path: &'static str, metadata: Metadata) -> Result<OpenStream> {
+    async fn open_on(
+        &self,
+        picked: &Picked,
+        path: &'static str,
+        metadata: Metadata,
+    ) -> Result<OpenStream> {
         let connection = self.streams(picked).await?;
         let health = Health(connection.condition());
         let (tx, rx) = connection.open(path, metadata).await?;
-        Ok(OpenStream { endpoint: picked.id, name: picked.name.clone(), tx, rx, health })
+        Ok(OpenStream {
+            endpoint: picked.id,
+            name: picked.name.clone(),
+            tx,
+            rx,
+            health,
+        })
     }
 
     /// Is there a usable endpoint other than this one?
@@ -220,7 +265,10 @@ impl Pool {
             return;
         }
         let mut inner = self.lock();
-        if inner.state.no_leader(id, generation, Instant::now().into_std()) {
+        if inner
+            .state
+            .no_leader(id, generation, Instant::now().into_std())
+        {
             inner.links.remove(&id);
             drop(inner);
             tracing::debug!(endpoint = ?id, "frozen: the member has no leader");
@@ -236,9 +284,17 @@ impl Pool {
             leader_id: header.leader_id,
         };
         let now = Instant::now().into_std();
-        let ask = self.lock().state.learn(picked.id, picked.generation, header, now);
+        let ask = self
+            .lock()
+            .state
+            .learn(picked.id, picked.generation, header, now);
         if ask {
-            link::ask_status(self, picked.id, picked.generation, picked.connection.clone());
+            link::ask_status(
+                self,
+                picked.id,
+                picked.generation,
+                picked.connection.clone(),
+            );
         }
     }
 
@@ -270,9 +326,20 @@ impl Pool {
 
     pub(crate) fn snapshot(&self) -> Vec<(EndpointView, Usage)> {
         let inner = self.lock();
-        let usage = |view: &EndpointView| inner.links.get(&view.id).map_or_else(Usage::default, Link::usage);
+        let usage = |view: &EndpointView| {
+            inner
+                .links
+                .get(&view.id)
+                .map_or_else(Usage::default, Link::usage)
+        };
         let views = inner.state.snapshot(Instant::now().into_std());
-        views.into_iter().map(|view| { let usage = usage(&view); (view, usage) }).collect()
+        views
+            .into_iter()
+            .map(|view| {
+                let usage = usage(&view);
+                (view, usage)
+            })
+            .collect()
     }
 
     /// Every endpoint with its state and last cause, for the error of a call that found none.
@@ -302,7 +369,10 @@ impl Pool {
 
     /// The connection for calls is lost: the endpoint is tried again.
     fn lose(&self, inner: &mut Inner, id: EndpointId, generation: Generation, cause: &str) {
-        if inner.state.lost(id, generation, cause, Instant::now().into_std()) {
+        if inner
+            .state
+            .lost(id, generation, cause, Instant::now().into_std())
+        {
             if let Some(link) = inner.links.remove(&id)
                 && link.calls.too_many_pings()
             {
@@ -325,7 +395,10 @@ pub(crate) struct Usage {
 impl Link {
     fn usage(&self) -> Usage {
         let streams = self.streams.get().filter(|streams| streams.is_open());
-        Usage { connections: 1 + usize::from(streams.is_some()), in_flight: self.calls.in_flight() }
+        Usage {
+            connections: 1 + usize::from(streams.is_some()),
+            in_flight: self.calls.in_flight(),
+        }
     }
 }
 
