@@ -107,7 +107,7 @@ impl Cluster {
         format!("http://{}", self.members[i].host())
     }
 
-    /// The client address of member `i`, as `127.0.0.1:port`: what a proxy connects to.
+    /// The client address of member `i`, as `127.0.0.1:port`: what a [`Proxy`](crate::proxy::Proxy) connects to.
     pub fn address(&self, i: usize) -> String {
         self.members[i].host()
     }
