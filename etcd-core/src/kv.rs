@@ -265,6 +265,12 @@ impl<R: Into<KeyRange>> From<R> for Delete {
 #[must_use = "a request does nothing until it is sent"]
 pub struct Compact(CompactionRequest);
 
+impl From<i64> for Compact {
+    fn from(revision: i64) -> Self {
+        Compact::new(revision)
+    }
+}
+
 impl Compact {
     /// Discards every revision before `revision`.
     pub fn new(revision: i64) -> Self {

@@ -86,6 +86,7 @@ impl Client {
     /// ```no_run
     /// # async fn run(client: etcd_core::Client) -> etcd_core::Result<()> {
     /// client.compact(1234).await?;
+    /// client.compact(etcd_core::Compact::new(1234).physical()).await?;
     /// # Ok(()) }
     /// ```
     pub fn compact(
