@@ -356,28 +356,20 @@ mod tests {
 
     #[test]
     fn a_put_and_a_compact_set_the_fields_of_their_wire_messages() {
-        let put = Put::new("k", "v")
-            .lease(7)
-            .prev_kv()
-            .ignore_value()
-            .ignore_lease();
-        let wire = PutRequest {
-            key: "k".into(),
-            value: "v".into(),
-            lease: 7,
-            prev_kv: true,
-            ignore_value: true,
-            ignore_lease: true,
-        };
-        assert_eq!(PutRequest::from(put), wire);
-        let compact = CompactionRequest::from(Compact::new(9).physical());
-        assert_eq!(
-            compact,
-            CompactionRequest {
-                revision: 9,
-                physical: true
-            }
-        );
+        let put = Put::new("k", "v").lease(7).prev_kv();
+        let put = put.ignore_value().ignore_lease();
+        let PutRequest {
+            key,
+            value,
+            lease,
+            prev_kv,
+            ignore_value,
+            ignore_lease,
+        } = put.into();
+        assert_eq!((key, value, lease), ("k".into(), "v".into(), 7));
+        assert!(prev_kv && ignore_value && ignore_lease);
+        let CompactionRequest { revision, physical } = Compact::new(9).physical().into();
+        assert!(revision == 9 && physical);
     }
 
     #[test]
