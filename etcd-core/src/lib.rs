@@ -1,1 +1,36 @@
 //! etcd client.
+
+mod backoff;
+mod budget;
+mod call;
+mod class;
+mod client;
+mod cluster;
+mod compare;
+mod error;
+mod kv;
+mod limits;
+mod maintenance;
+mod net;
+mod options;
+mod pool;
+mod range;
+mod request;
+mod table;
+mod txn;
+mod verbs;
+
+pub use client::Client;
+pub use compare::{Compare, Operand};
+pub use error::{
+    BadReply, ClusterChanged, Code, ConnectionLost, EndpointReport, Error, EtcdError,
+    InvalidOption, LeaseLoss, Outcome, Result, ServerError, TimedOut, TooLarge, Unreachable,
+};
+pub use etcd_proto as proto;
+pub use etcd_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
+pub use kv::{Compact, Delete, Get, Put};
+pub use options::ClientBuilder;
+pub use range::{IntoBytes, KeyRange};
+pub use request::Request;
+pub use table::{EndpointState, Endpoints, Row};
+pub use txn::{IntoOps, Op, Txn};

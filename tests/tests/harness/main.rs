@@ -1,0 +1,6 @@
+//! The harness itself: what every other suite relies on.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod cluster;
+mod proxy;
