@@ -158,6 +158,11 @@ impl Pool {
     /// # Errors
     /// `Error::Closed`, or `Error::Config` when the pinned endpoint is not one of the client's.
     pub(crate) async fn acquire(&self, want: &Want<'_>) -> Result<Picked> {
+        if let Some(picked) = self.pick(want)
+            && !self.is_closed()
+        {
+            return Ok(picked);
+        }
         let mut changed = self.changed.subscribe();
         let mut closed = self.closed.subscribe();
         loop {
@@ -166,7 +171,6 @@ impl Pool {
                     outcome: Outcome::NotApplied,
                 });
             }
-            changed.mark_unchanged();
             if let Some(picked) = self.pick(want) {
                 return Ok(picked);
             }
