@@ -1,7 +1,6 @@
 //! Endpoints, sockets, HTTP/2 and gRPC frames.
 
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "its users come with the connection")
-)]
+#[allow(dead_code, reason = "its users come with the connection")]
 pub(crate) mod endpoint;
+#[allow(dead_code, reason = "its users come with the connection")]
+pub(crate) mod ping;

@@ -1,0 +1,404 @@
+//! What can go wrong, sorted by what the caller can do about it.
+//!
+//! [`Error`] has one variant per cause. Its `Display` is one line for an operator: where, what happened, what is known
+//! about a write, and what to do where there is something to do. Text that came from a server is kept whole in the
+//! value and has its control characters escaped when it is displayed.
+
+mod code;
+mod decide;
+mod detail;
+mod server;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use code::Code;
+pub(crate) use decide::{Decision, decide};
+pub use detail::{
+    BadReply, ClusterChanged, ConnectionLost, EndpointReport, InvalidOption, LeaseLoss, TimedOut,
+    TooLarge, Unreachable,
+};
+pub use server::{EtcdError, ServerError};
+
+/// The result of anything this crate does.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What is known about a write that ended in an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The write did not happen and will not happen: it is safe to send it again.
+    NotApplied,
+    /// The write may have happened, or may still happen. Read before writing again.
+    Unknown,
+}
+
+/// Why a call, a watch or a lease failed.
+///
+/// Cloning is cheap: the loss of one connection is told to every call that was using it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An option or an endpoint cannot be used. The text names the option.
+    #[error(transparent)]
+    Config(Arc<InvalidOption>),
+
+    /// The request was refused by this client (empty key, too many operations, too large). Nothing was sent.
+    #[error("request refused before it was sent: {}", detail::Line(.0))]
+    InvalidRequest(Arc<str>),
+
+    /// No endpoint could take the call. Lists every endpoint with its state and the last cause of its failure.
+    #[error(transparent)]
+    NoActiveEndpoint(Arc<Unreachable>),
+
+    /// A time limit passed: of the call, or of one attempt.
+    #[error(transparent)]
+    Timeout(Arc<TimedOut>),
+
+    /// The connection could not be made, or was lost.
+    #[error(transparent)]
+    Connection(Arc<ConnectionLost>),
+
+    /// etcd, or something between, answered with an error status.
+    #[error(transparent)]
+    Server(Arc<ServerError>),
+
+    /// The reply was not what the protocol allows: undecodable, a field missing, an HTTP status other than 200.
+    #[error(transparent)]
+    Protocol(Arc<BadReply>),
+
+    /// What the server sent is larger than a limit of this client.
+    #[error(transparent)]
+    TooLarge(Arc<TooLarge>),
+
+    /// The endpoint belongs to another cluster than the one this client has talked to so far.
+    #[error(transparent)]
+    ClusterChanged(Arc<ClusterChanged>),
+
+    /// The watch ended because the revision it needed next has been compacted.
+    #[error(
+        "the watch ended: the revisions before {revision} have been compacted; read again, then watch from the revision after that read"
+    )]
+    Compacted {
+        /// The oldest revision that can still be read, 0 if the server did not say.
+        revision: i64,
+    },
+
+    /// The watch ended because its reader fell too far behind and it was asked to end in that case.
+    #[error("the watch ended: its reader is at revision {delivered}, the cluster at {current}")]
+    Lagged {
+        /// The last revision handed to the reader.
+        delivered: i64,
+        /// The newest revision that the watch has seen.
+        current: i64,
+    },
+
+    /// The lease is gone, or can no longer be trusted to be there.
+    #[error("lease {id:x} is lost: {reason}")]
+    LeaseLost {
+        /// The id of the lease.
+        id: i64,
+        /// Why it is lost.
+        reason: LeaseLoss,
+    },
+
+    /// The client was closed.
+    #[error("the client is closed{}", detail::known(*.outcome))]
+    Closed {
+        /// What is known about the write that was under way, if one was.
+        outcome: Outcome,
+    },
+}
+
+impl Error {
+    /// What is known about the write that ended in this error. It says nothing of value about a read.
+    ///
+    /// | error | outcome |
+    /// |---|---|
+    /// | `Config`, `InvalidRequest`, `Compacted`, `Lagged`, `LeaseLost` | `NotApplied`: nothing was sent |
+    /// | `NoActiveEndpoint`, `Timeout`, `Connection`, `Closed` | `NotApplied` until the request may have reached a server, then `Unknown` |
+    /// | `Server` | by etcd's message, see [`EtcdError::outcome`]; `Unknown` for any other message |
+    /// | `Protocol`, `TooLarge`, `ClusterChanged` | `Unknown` |
+    ///
+    /// Where a call was attempted more than once, `Unknown` of any attempt makes the whole call `Unknown`.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Error::Config(_)
+            | Error::InvalidRequest(_)
+            | Error::Compacted { .. }
+            | Error::Lagged { .. }
+            | Error::LeaseLost { .. } => Outcome::NotApplied,
+            Error::Protocol(_) | Error::TooLarge(_) | Error::ClusterChanged(_) => Outcome::Unknown,
+            Error::NoActiveEndpoint(e) => e.outcome,
+            Error::Timeout(e) => e.outcome,
+            Error::Connection(e) => e.outcome,
+            Error::Server(e) => e.outcome,
+            Error::Closed { outcome } => *outcome,
+        }
+    }
+
+    /// The endpoint that the error is about, where it is about one.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&str> {
+        match self {
+            Error::Timeout(e) => e.endpoint.as_deref(),
+            Error::Connection(e) => Some(&e.endpoint),
+            Error::Server(e) => Some(&e.endpoint),
+            Error::Protocol(e) => Some(&e.endpoint),
+            Error::TooLarge(e) => Some(&e.endpoint),
+            Error::ClusterChanged(e) => Some(&e.endpoint),
+            Error::Config(_)
+            | Error::InvalidRequest(_)
+            | Error::NoActiveEndpoint(_)
+            | Error::Compacted { .. }
+            | Error::Lagged { .. }
+            | Error::LeaseLost { .. }
+            | Error::Closed { .. } => None,
+        }
+    }
+
+    /// The gRPC status code that the server answered with. Codes differ between releases of etcd; prefer [`Error::etcd`].
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        if let Error::Server(e) = self {
+            Some(e.code)
+        } else {
+            None
+        }
+    }
+
+    /// Which of etcd's own errors the server answered with, recognised by its message.
+    /// [`EtcdError::Unrecognised`] if it is none of them, `None` if it was no answer of a server.
+    #[must_use]
+    pub fn etcd(&self) -> Option<EtcdError> {
+        if let Error::Server(e) = self {
+            Some(e.kind)
+        } else {
+            None
+        }
+    }
+
+    /// The revision asked for has been compacted, in a read, a compaction or a watch.
+    #[must_use]
+    pub fn is_compacted(&self) -> bool {
+        matches!(self, Error::Compacted { .. }) || self.etcd() == Some(EtcdError::Compacted)
+    }
+
+    /// The revision asked for does not exist yet on the member that answered.
+    #[must_use]
+    pub fn is_future_revision(&self) -> bool {
+        self.etcd() == Some(EtcdError::FutureRevision)
+    }
+
+    /// A key that must exist for this request does not (`ignore_value`, `ignore_lease`).
+    #[must_use]
+    pub fn is_key_not_found(&self) -> bool {
+        self.etcd() == Some(EtcdError::KeyNotFound)
+    }
+
+    /// etcd does not know the lease: it never existed, expired, or was revoked.
+    #[must_use]
+    pub fn is_lease_not_found(&self) -> bool {
+        self.etcd() == Some(EtcdError::LeaseNotFound)
+    }
+
+    /// A lease with the chosen id exists already.
+    #[must_use]
+    pub fn is_lease_already_exists(&self) -> bool {
+        self.etcd() == Some(EtcdError::LeaseExists)
+    }
+
+    /// The member that answered knows no leader.
+    #[must_use]
+    pub fn is_no_leader(&self) -> bool {
+        self.etcd() == Some(EtcdError::NoLeader)
+    }
+
+    /// The user may not do this.
+    #[must_use]
+    pub fn is_permission_denied(&self) -> bool {
+        self.etcd() == Some(EtcdError::PermissionDenied)
+            || self.code() == Some(Code::PermissionDenied)
+    }
+
+    /// The token is missing or stale: `invalid auth token`, `revision of auth store is old` or `user name is empty`.
+    #[must_use]
+    pub fn is_auth(&self) -> bool {
+        matches!(
+            self.etcd(),
+            Some(EtcdError::InvalidAuthToken | EtcdError::AuthOldRevision | EtcdError::UserEmpty)
+        )
+    }
+
+    /// It took too long: a limit of this client ([`Error::Timeout`]), or one of the server's (`request timed out…`).
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Error::Timeout(_))
+            || matches!(
+                self.etcd(),
+                Some(
+                    EtcdError::RequestTimedOut
+                        | EtcdError::RequestTimedOutLeaderFailure
+                        | EtcdError::RequestTimedOutConnectionLost
+                        | EtcdError::RequestTimedOutAppliedIndex
+                        | EtcdError::DeadlineExceeded
+                )
+            )
+    }
+
+    /// The database has reached its quota; somebody must compact, defragment and disarm the alarm.
+    #[must_use]
+    pub fn is_no_space(&self) -> bool {
+        self.etcd() == Some(EtcdError::NoSpace)
+    }
+
+    /// The member has more requests in hand than it can commit.
+    #[must_use]
+    pub fn is_too_many_requests(&self) -> bool {
+        self.etcd() == Some(EtcdError::TooManyRequests)
+    }
+
+    /// The client was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Error::Closed { .. })
+    }
+}
+
+/// How the rest of the crate makes errors.
+impl Error {
+    pub(crate) fn config(option: &'static str, reason: impl Into<String>) -> Self {
+        Error::Config(Arc::new(InvalidOption {
+            option,
+            reason: reason.into(),
+        }))
+    }
+
+    pub(crate) fn invalid_request(reason: impl Into<Arc<str>>) -> Self {
+        Error::InvalidRequest(reason.into())
+    }
+
+    pub(crate) fn no_active_endpoint(endpoints: Vec<EndpointReport>) -> Self {
+        Error::NoActiveEndpoint(Arc::new(Unreachable {
+            endpoints,
+            outcome: Outcome::NotApplied,
+        }))
+    }
+
+    /// `waiting_for` completes the sentence "after 8 s waiting for …"; `endpoints` may be empty.
+    pub(crate) fn timeout(
+        elapsed: Duration,
+        waiting_for: &'static str,
+        outcome: Outcome,
+        endpoint: Option<Arc<str>>,
+        endpoints: Vec<EndpointReport>,
+    ) -> Self {
+        Error::Timeout(Arc::new(TimedOut {
+            elapsed,
+            waiting_for,
+            outcome,
+            endpoint,
+            endpoints,
+        }))
+    }
+
+    /// `cause` is an error or a text.
+    pub(crate) fn connection(
+        endpoint: impl Into<Arc<str>>,
+        outcome: Outcome,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Error::Connection(Arc::new(ConnectionLost {
+            endpoint: endpoint.into(),
+            outcome,
+            cause: Arc::from(cause.into()),
+        }))
+    }
+
+    /// The status in a reply's trailers, its message already percent-decoded.
+    pub(crate) fn from_status(
+        endpoint: impl Into<Arc<str>>,
+        code: Code,
+        message: impl Into<String>,
+    ) -> Self {
+        Error::Server(Arc::new(ServerError::new(
+            endpoint.into(),
+            code,
+            message.into(),
+        )))
+    }
+
+    /// The `cancel_reason` of a watch response: a bare message, or a status in words.
+    pub(crate) fn from_cancel_reason(
+        endpoint: impl Into<Arc<str>>,
+        reason: impl Into<String>,
+    ) -> Self {
+        Error::Server(Arc::new(ServerError::from_reason(
+            endpoint.into(),
+            reason.into(),
+        )))
+    }
+
+    pub(crate) fn protocol(endpoint: impl Into<Arc<str>>, reason: impl Into<String>) -> Self {
+        Error::Protocol(Arc::new(BadReply {
+            endpoint: endpoint.into(),
+            reason: reason.into(),
+        }))
+    }
+
+    /// A unary reply over the receive limit, in bytes.
+    pub(crate) fn reply_too_large(endpoint: impl Into<Arc<str>>, limit: usize) -> Self {
+        Error::TooLarge(Arc::new(TooLarge {
+            endpoint: endpoint.into(),
+            limit,
+            is_reply: true,
+        }))
+    }
+
+    /// One revision of a watch over `max_revision_bytes`.
+    pub(crate) fn revision_too_large(endpoint: impl Into<Arc<str>>, limit: usize) -> Self {
+        Error::TooLarge(Arc::new(TooLarge {
+            endpoint: endpoint.into(),
+            limit,
+            is_reply: false,
+        }))
+    }
+
+    pub(crate) fn cluster_changed(
+        endpoint: impl Into<Arc<str>>,
+        expected: u64,
+        found: u64,
+    ) -> Self {
+        Error::ClusterChanged(Arc::new(ClusterChanged {
+            endpoint: endpoint.into(),
+            expected,
+            found,
+        }))
+    }
+
+    /// The same error, of a call whose earlier attempt may have been applied.
+    pub(crate) fn after(mut self, earlier: Outcome) -> Self {
+        let outcome = match &mut self {
+            Error::NoActiveEndpoint(e) => &mut Arc::make_mut(e).outcome,
+            Error::Timeout(e) => &mut Arc::make_mut(e).outcome,
+            Error::Connection(e) => &mut Arc::make_mut(e).outcome,
+            Error::Server(e) => &mut Arc::make_mut(e).outcome,
+            Error::Closed { outcome } => outcome,
+            Error::Config(_)
+            | Error::InvalidRequest(_)
+            | Error::Protocol(_)
+            | Error::TooLarge(_)
+            | Error::ClusterChanged(_)
+            | Error::Compacted { .. }
+            | Error::Lagged { .. }
+            | Error::LeaseLost { .. } => return self,
+        };
+        if earlier == Outcome::Unknown {
+            *outcome = Outcome::Unknown;
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;
