@@ -286,7 +286,7 @@ mod tests {
             ("http://a:1?x", "path"),
             ("http://a:1#x", "path"),
             ("a b:1", "space"),
-            ("a:1\n", "space"),
+            ("a\u{a0}:1", "space"),
             ("::1", "needs brackets"),
             ("http://::1:2379", "needs brackets"),
             ("[::1", "not closed"),
