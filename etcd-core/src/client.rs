@@ -214,7 +214,7 @@ impl Client {
         let Some(text) = &self.view.endpoint else {
             return Ok(None);
         };
-        let endpoint = Endpoint::parse(text).map_err(|wrong| Error::config("endpoint", wrong))?;
+        let endpoint = Endpoint::parse(text)?;
         match self.shared.pool.find(&endpoint) {
             Some(id) => Ok(Some(id)),
             None => Err(Error::config(

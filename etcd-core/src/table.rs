@@ -20,7 +20,7 @@ impl Client {
     #[doc(alias = "info")]
     pub fn endpoints(&self) -> Endpoints {
         let row = |(view, usage): (EndpointView, Usage)| Row {
-            endpoint: view.endpoint.to_string().into(),
+            endpoint: view.endpoint.url().clone(),
             state: state(&view),
             leases: 0,
             watchers: 0,

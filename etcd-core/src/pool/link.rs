@@ -113,7 +113,7 @@ async fn connect(
     ping: PingOptions,
     options: &PoolOptions,
 ) -> Result<Connection> {
-    let name: Arc<str> = endpoint.to_string().into();
+    let name = endpoint.url().clone();
     let limit = options.connect_timeout;
     let failed = |cause: Box<dyn std::error::Error + Send + Sync>| {
         Error::connection(name.clone(), Outcome::NotApplied, cause)
