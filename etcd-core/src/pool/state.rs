@@ -85,7 +85,7 @@ struct Slot {
 }
 
 impl PoolState {
-    /// Every endpoint is due at once. `seed` decides jitter and choices.
+    /// Every endpoint is due at once. `seed` decides the choices.
     pub(crate) fn new(endpoints: Vec<Endpoint>, seed: u64, now: Instant) -> Self {
         let rng = fastrand::Rng::with_seed(seed);
         let mut state = Self {
