@@ -61,11 +61,15 @@ impl ServerCount {
 
 impl Sim {
     pub(super) fn new(rtt: u64) -> Self {
+        Self::with(PingOptions::default(), rtt)
+    }
+
+    pub(super) fn with(options: PingOptions, rtt: u64) -> Self {
         let start = Instant::now();
         Self {
             start,
             now: 0,
-            ping: Ping::new(PingOptions::default(), Duration::from_millis(rtt), start),
+            ping: Ping::new(options, Duration::from_millis(rtt), start),
             rtt,
             running: true,
             arrivals: BTreeMap::new(),
