@@ -10,7 +10,9 @@ use prost::Message;
 use crate::budget::Budget;
 use crate::call::{Plan, run};
 use crate::class;
+use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::lease::keeper::Keeper;
 use crate::limits;
 use crate::net::endpoint::Endpoint;
 use crate::net::{Metadata, grpc};
@@ -35,6 +37,7 @@ pub struct Client {
 pub(crate) struct Shared {
     pub(crate) pool: Arc<Pool>,
     pub(crate) options: Options,
+    pub(crate) leases: Arc<Keeper>,
     budget: Budget,
 }
 
@@ -81,6 +84,7 @@ impl Client {
         };
         Self {
             shared: Arc::new(Shared {
+                leases: Keeper::new(pool.clone(), Clock::default()),
                 pool,
                 options,
                 budget: Budget::default(),

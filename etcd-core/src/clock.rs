@@ -76,7 +76,10 @@ mod tests {
         let later = earlier + Duration::from_millis(5);
         assert_eq!(later - earlier, Duration::from_millis(5));
         assert_eq!(earlier - later, Duration::ZERO);
-        assert_eq!((later + Duration::MAX) - BootInstant::default(), Duration::MAX);
+        assert_eq!(
+            (later + Duration::MAX) - BootInstant::default(),
+            Duration::MAX
+        );
         assert!(Clock::default().now() >= earlier);
     }
 }

@@ -22,7 +22,7 @@ impl Client {
         let row = |(view, usage): (EndpointView, Usage)| Row {
             endpoint: view.endpoint.url().clone(),
             state: state(&view),
-            leases: 0,
+            leases: self.shared.leases.kept_on(view.id),
             watchers: 0,
             connections: usage.connections,
             in_flight: usage.in_flight,

@@ -1,1 +1,3 @@
 //! etcd recipes.
+
+pub mod session;

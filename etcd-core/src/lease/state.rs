@@ -12,7 +12,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::clock::BootInstant;
-use crate::lease::{LeaseId, LeaseState, LostReason};
+use crate::error::LostReason;
+use crate::lease::{LeaseId, LeaseState};
 
 /// Unanswered for so long, renewals are better sent on another stream.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -77,12 +78,24 @@ impl Renewals {
     }
 
     /// Keeps a lease from now on, which the server granted or renewed for `ttl` on a request sent at `sent`.
-    pub(super) fn keep(&mut self, id: LeaseId, ttl: Duration, sent: BootInstant, now: BootInstant) -> Slot {
+    pub(super) fn keep(
+        &mut self,
+        id: LeaseId,
+        ttl: Duration,
+        sent: BootInstant,
+        now: BootInstant,
+    ) -> Slot {
         self.last += 1;
         let slot = Slot(self.last);
         let ttl = ttl.min(MAX_TTL);
         let next = sent + interval(ttl, &mut self.rng);
-        let kept = Kept { id, ttl, confirmed: sent, next, strikes: 0 };
+        let kept = Kept {
+            id,
+            ttl,
+            confirmed: sent,
+            next,
+            strikes: 0,
+        };
         self.renew.insert((next, slot));
         self.expire.insert((kept.deadline(), slot));
         self.leases.insert(slot, kept);
@@ -92,7 +105,9 @@ impl Renewals {
 
     /// Stops keeping a lease. False if it was lost already.
     pub(super) fn remove(&mut self, slot: Slot) -> bool {
-        let Some(kept) = self.leases.remove(&slot) else { return false };
+        let Some(kept) = self.leases.remove(&slot) else {
+            return false;
+        };
         self.renew.remove(&(kept.next, slot));
         self.expire.remove(&(kept.deadline(), slot));
         true
@@ -116,7 +131,9 @@ impl Renewals {
 
     /// How much longer a lease may be relied on.
     pub(super) fn remaining(&self, slot: Slot, now: BootInstant) -> Duration {
-        self.leases.get(&slot).map_or(Duration::ZERO, |kept| kept.deadline() - now)
+        self.leases
+            .get(&slot)
+            .map_or(Duration::ZERO, |kept| kept.deadline() - now)
     }
 
     /// Takes out one lease whose deadline has passed.
@@ -135,39 +152,65 @@ impl Renewals {
         Some((slot, kept.id))
     }
 
-    /// When something is to be done next: a renewal if a stream is there to carry it, a deadline in any case.
-    pub(super) fn wake(&self, connected: bool) -> Option<BootInstant> {
+    /// When to look again: at a deadline in any case, and for a renewal or an overdue answer if a stream is there.
+    pub(super) fn wake(&self, connected: bool, now: BootInstant) -> Option<BootInstant> {
         let deadline = self.expire.first().map(|&(at, _)| at);
-        let renewal = self.renew.first().map(|&(at, _)| at).filter(|_| connected);
-        let silence = self.flight.overdue_at().filter(|_| connected);
-        [deadline, renewal, silence].into_iter().flatten().min()
+        let renewal = self.renew.first().map(|&(at, _)| at);
+        let silence = self.flight.overdue_at();
+        // What is due already waits for the stream, or for another endpoint, not for a time.
+        let on_stream = [renewal, silence]
+            .into_iter()
+            .flatten()
+            .filter(|&at| connected && at > now);
+        on_stream.chain(deadline).min()
     }
 
     /// A renewal went out on the shared stream; `now` was read before it was handed over.
     pub(super) fn sent(&mut self, slot: Slot, now: BootInstant) {
-        let Some(kept) = self.leases.get(&slot) else { return };
-        self.flight.push(Sent { slot, id: kept.id, at: now, ttl: kept.ttl });
+        let Some(kept) = self.leases.get(&slot) else {
+            return;
+        };
+        self.flight.push(Sent {
+            slot,
+            id: kept.id,
+            at: now,
+            ttl: kept.ttl,
+        });
         let next = now + interval(kept.ttl, &mut self.rng);
         self.schedule(slot, next);
     }
 
-    /// The shared stream answered for the lease `id`, with its TTL in seconds or 0.
-    pub(super) fn answered(&mut self, id: LeaseId, ttl: i64, now: BootInstant) -> Answer {
-        let Some(sent) = self.flight.take(id, now) else { return Answer::Unasked };
+    /// The shared stream answered for the lease `id`, with the TTL it gave it, zero for a lease it does not have.
+    pub(super) fn answered(&mut self, id: LeaseId, ttl: Duration, now: BootInstant) -> Answer {
+        let Some(sent) = self.flight.take(id, now) else {
+            return Answer::Unasked;
+        };
         self.confirm(sent.slot, ttl, sent.at, now)
     }
 
     /// A renewal sent at `sent` was answered, on whatever stream.
-    pub(super) fn confirm(&mut self, slot: Slot, ttl: i64, sent: BootInstant, now: BootInstant) -> Answer {
-        let Some(kept) = self.leases.get_mut(&slot) else { return Answer::Unasked };
+    pub(super) fn confirm(
+        &mut self,
+        slot: Slot,
+        ttl: Duration,
+        sent: BootInstant,
+        now: BootInstant,
+    ) -> Answer {
+        let Some(kept) = self.leases.get_mut(&slot) else {
+            return Answer::Unasked;
+        };
         let old = kept.deadline();
         // Once relied on no longer, always: somebody may have acted on it.
-        let lost = if now >= old { Some(LostReason::Deadline) } else { (ttl <= 0).then_some(LostReason::NotFound) };
+        let lost = if now >= old {
+            Some(LostReason::Deadline)
+        } else {
+            ttl.is_zero().then_some(LostReason::NotFound)
+        };
         if let Some(reason) = lost {
             self.remove(slot);
             return Answer::Lost(slot, reason);
         }
-        kept.ttl = Duration::from_secs(ttl.unsigned_abs()).min(MAX_TTL);
+        kept.ttl = ttl.min(MAX_TTL);
         kept.confirmed = kept.confirmed.max(sent);
         kept.strikes = 0;
         let deadline = kept.deadline();
@@ -197,7 +240,11 @@ impl Renewals {
 
     /// For a lease that left the shared stream: its id and TTL, and when to renew it next; each call tells of the renewal
     /// after the one before.
-    pub(super) fn alone(&mut self, slot: Slot, now: BootInstant) -> Option<(LeaseId, Duration, BootInstant)> {
+    pub(super) fn alone(
+        &mut self,
+        slot: Slot,
+        now: BootInstant,
+    ) -> Option<(LeaseId, Duration, BootInstant)> {
         let kept = self.leases.get_mut(&slot)?;
         let next = kept.next.max(now);
         kept.next = next + interval(kept.ttl, &mut self.rng);
@@ -206,7 +253,9 @@ impl Renewals {
 
     /// Moves the next renewal of a lease, unless it is not on the shared stream.
     fn schedule(&mut self, slot: Slot, next: BootInstant) {
-        let Some(kept) = self.leases.get_mut(&slot) else { return };
+        let Some(kept) = self.leases.get_mut(&slot) else {
+            return;
+        };
         if self.renew.remove(&(kept.next, slot)) {
             self.renew.insert((next, slot));
             kept.next = next;
@@ -236,7 +285,11 @@ struct Sent {
 
 impl Flight {
     fn push(&mut self, sent: Sent) {
-        self.shortest = if self.sent.is_empty() { sent.ttl } else { self.shortest.min(sent.ttl) };
+        self.shortest = if self.sent.is_empty() {
+            sent.ttl
+        } else {
+            self.shortest.min(sent.ttl)
+        };
         self.sent.push_back(sent);
     }
 
@@ -252,7 +305,11 @@ impl Flight {
     /// When the silence of the stream becomes too long. Answers that come late, but come, do not get better elsewhere.
     fn overdue_at(&self) -> Option<BootInstant> {
         let waiting_since = self.sent.front()?.at.max(self.heard);
-        let slow = self.latency.unwrap_or_default().saturating_mul(2).min(self.shortest * 2 / 3);
+        let slow = self
+            .latency
+            .unwrap_or_default()
+            .saturating_mul(2)
+            .min(self.shortest * 2 / 3);
         Some(waiting_since + PATIENCE.min(self.shortest / 3).max(slow))
     }
 }
