@@ -6,6 +6,8 @@ mod backoff;
 mod error;
 #[allow(dead_code)]
 mod range;
+#[allow(dead_code)]
+mod watch;
 
 pub use error::{
     BadReply, ClusterChanged, Code, ConnectionLost, EndpointReport, Error, EtcdError,

@@ -1,0 +1,6 @@
+//! Watches.
+
+mod cursor;
+mod decode;
+mod queue;
+mod state;
