@@ -1,16 +1,38 @@
 //! etcd client.
 
-#[allow(dead_code)]
 mod backoff;
-#[allow(dead_code, unused_imports)]
+mod budget;
+mod call;
+mod class;
+mod client;
+mod cluster;
+mod compare;
 mod error;
-#[allow(dead_code)]
+mod kv;
+mod limits;
+mod maintenance;
+mod net;
+mod options;
+mod pool;
 mod range;
-#[allow(dead_code)]
+mod request;
+mod table;
+mod txn;
+mod verbs;
 mod watch;
 
+pub use client::Client;
+pub use compare::{Compare, Operand};
 pub use error::{
     BadReply, ClusterChanged, Code, ConnectionLost, EndpointReport, Error, EtcdError,
     InvalidOption, LeaseLoss, Outcome, Result, ServerError, TimedOut, TooLarge, Unreachable,
 };
+pub use etcd_proto as proto;
+pub use etcd_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
+pub use kv::{Compact, Delete, Get, Put};
+pub use options::ClientBuilder;
 pub use range::{IntoBytes, KeyRange};
+pub use request::Request;
+pub use table::{EndpointState, Endpoints, Row};
+pub use txn::{IntoOps, Op, Txn};
+pub use watch::{Batch, Watch, Watcher};

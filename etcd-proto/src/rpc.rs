@@ -13,6 +13,8 @@ mod table;
 
 pub use table::*;
 
+use std::fmt::Debug;
+
 use crate::etcdserverpb::ResponseHeader;
 
 /// How an RPC behaves, which decides its time limit and whether it may be sent again.
@@ -31,7 +33,7 @@ pub enum Class {
 }
 
 /// A request of a unary RPC. Each message is the request of at most one unary RPC, and so names it.
-pub trait Unary: prost::Message + Clone + Default + 'static {
+pub trait Unary: prost::Message + Clone + Debug + Default + 'static {
     /// What the RPC answers with.
     type Reply: Reply;
     /// The path of the RPC, such as `/etcdserverpb.KV/Range`.
@@ -42,7 +44,7 @@ pub trait Unary: prost::Message + Clone + Default + 'static {
 }
 
 /// A reply. etcd's carry a header.
-pub trait Reply: prost::Message + Default + 'static {
+pub trait Reply: prost::Message + Debug + Default + 'static {
     /// What the reply says about where and when it was made: `None` if the server left it out, or for a kind of reply
     /// that has none.
     fn header(&self) -> Option<&ResponseHeader>;

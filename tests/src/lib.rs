@@ -1,1 +1,25 @@
-//! Test harness.
+//! What the test suites stand on: real etcd clusters, a TCP proxy that breaks connections on cue, and a scripted server.
+//!
+//! | module | gives |
+//! |---|---|
+//! | [`cluster`] | [`Cluster`](cluster::Cluster): real etcd members to kill, pause and restart; [`Target`](cluster::Target): one shared member, or the user's cluster |
+//! | [`proxy`] | [`Proxy`](proxy::Proxy): a TCP proxy that blocks, delays, cuts and resets |
+//! | [`scripted`] | [`Scripted`](scripted::Scripted): a gRPC server that misbehaves, frame by frame |
+//! | [`wait`] | waiting for a condition in place of sleeping |
+//!
+//! Nothing here outlives the test: dropping a value ends what it started, and when the test process itself is killed, a
+//! small shell beside each etcd sees its pipe close, kills it, and removes its files.
+
+pub mod cluster;
+mod http;
+mod ports;
+pub mod proxy;
+pub mod scripted;
+pub mod wait;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks also after a panic in another test thread: the harness must still be able to clean up.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

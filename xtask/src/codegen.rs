@@ -6,8 +6,10 @@
 //! 2. Add it to `proto/`, with a comment of our own that says what it does and since which etcd.
 //! 3. Add the same rows to `tests/data/` (the table that `tests/tests/schema.rs` compares with).
 //! 4. `cargo xtask codegen`. It stops at a unary RPC that has no class yet: give it one in `codegen/classes.rs`.
+mod against;
 mod classes;
 mod code;
+mod facts;
 mod schema;
 mod tables;
 
@@ -16,6 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use prost_types::FileDescriptorSet;
 
 /// File names in the generated directory, with what they hold.
 type Files = BTreeMap<String, Vec<u8>>;
@@ -23,13 +26,20 @@ type Files = BTreeMap<String, Vec<u8>>;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Write nothing; fail if the committed output differs from what would be generated
-    #[arg(long)]
+    #[arg(long, conflicts_with = "against")]
     check: bool,
+    /// Write nothing; print how the .proto files below this directory differ from ours, and fail if they do
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let root = root()?;
-    let files = generate(&root.join("proto"))?;
+    let schema = schema::compile(&root.join("proto"))?;
+    if let Some(theirs) = &args.against {
+        return against::run(&schema, theirs);
+    }
+    let files = generate(&schema)?;
     let target = root.join("etcd-proto/src/generated");
     if args.check {
         return check(&target, &files);
@@ -47,11 +57,10 @@ fn root() -> Result<PathBuf> {
 }
 
 /// Everything that belongs into the generated directory.
-fn generate(proto: &Path) -> Result<Files> {
-    let schema = schema::compile(proto)?;
-    let mut files = code::messages_and_stubs(&schema)?;
-    files.extend(tables::generate(&schema)?);
-    files.insert("descriptor.bin".into(), schema::descriptor(&schema));
+fn generate(schema: &FileDescriptorSet) -> Result<Files> {
+    let mut files = code::messages_and_stubs(schema)?;
+    files.extend(tables::generate(schema)?);
+    files.insert("descriptor.bin".into(), schema::descriptor(schema));
     Ok(files)
 }
 
@@ -100,4 +109,93 @@ fn leftovers(target: &Path, files: &Files) -> Result<Vec<String>> {
         }
     }
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_output_is_what_the_schema_generates() -> Result<()> {
+        let root = root()?;
+        let files = generate(&schema::compile(&root.join("proto"))?)?;
+        check(&root.join("etcd-proto/src/generated"), &files)
+    }
+
+    #[test]
+    fn a_changed_a_missing_and_a_left_over_file_are_stale() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let file = |name: &str| (name.to_string(), b"new".to_vec());
+        let files = Files::from([file("changed.rs"), file("missing.rs"), file("same.rs")]);
+        fs::write(dir.path().join("same.rs"), "new")?;
+        fs::write(dir.path().join("changed.rs"), "old")?;
+        fs::write(dir.path().join("left.rs"), "old")?;
+        let names = stale(dir.path(), &files)?;
+        assert_eq!(names, ["changed.rs", "left.rs", "missing.rs"]);
+        assert!(check(dir.path(), &files).is_err());
+
+        write(dir.path(), &files)?;
+        assert_eq!(stale(dir.path(), &files)?, Vec::<String>::new());
+        Ok(())
+    }
+
+    #[test]
+    fn generating_twice_gives_the_same_bytes() -> Result<()> {
+        let schema = schema::compile(&root()?.join("proto"))?;
+        assert!(generate(&schema)? == generate(&schema)?);
+        Ok(())
+    }
+
+    #[test]
+    fn no_field_of_bytes_is_copied_into_a_vec() -> Result<()> {
+        let files = generate(&schema::compile(&root()?.join("proto"))?)?;
+        for (name, code) in files {
+            let code = String::from_utf8_lossy(&code);
+            assert!(!code.contains("Vec<u8>"), "{name}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_unary_rpc_without_a_class_stops_the_generator_and_is_named() -> Result<()> {
+        let mut schema = schema::compile(&root()?.join("proto"))?;
+        let methods = schema
+            .file
+            .iter_mut()
+            .flat_map(|f| &mut f.service)
+            .flat_map(|s| &mut s.method);
+        for method in methods.filter(|method| method.name() == "MoveLeader") {
+            method.name = Some("MoveAway".into());
+        }
+        let error = generate(&schema).err().context("generated")?.to_string();
+        assert!(
+            error.contains("/etcdserverpb.Maintenance/MoveAway has no class"),
+            "{error}"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_new_field_with_a_password_is_left_out_of_debug() -> Result<()> {
+        let mut schema = schema::compile(&root()?.join("proto"))?;
+        let messages = schema
+            .file
+            .iter_mut()
+            .flat_map(|file| &mut file.message_type);
+        for message in messages.filter(|message| message.name() == "AuthUserDeleteRequest") {
+            for field in &mut message.field {
+                field.name = Some("oldPassword".into());
+            }
+        }
+        let files = generate(&schema)?;
+        let text = |name: &str| String::from_utf8_lossy(&files[name]).into_owned();
+        assert!(text("secrets.rs").contains("field(\"old_password\", &Redacted)"));
+        let code = text("etcdserverpb.rs");
+        let (before, _) = code
+            .split_once("pub struct AuthUserDeleteRequest ")
+            .context("no struct")?;
+        let attributes = before.rsplit("///").next().context("no comment")?;
+        assert!(attributes.contains("skip_debug"), "{attributes}");
+        Ok(())
+    }
 }

@@ -99,6 +99,7 @@ mod tests {
                 NextEndpoint,
                 NextEndpoint,
             ),
+            (server("raft proposal dropped"), AfterDelay, AfterDelay),
             (
                 server("etcdserver: too many requests"),
                 AfterDelay,

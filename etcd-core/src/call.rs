@@ -1,0 +1,242 @@
+//! The one loop that sends a unary call, and sends it again where that is safe.
+//!
+//! Pick an endpoint, send, look at what came back, decide. A call whose request may have been processed is repeated only
+//! if processing it twice is the same as once (reads, or the caller's word for it); one that certainly was not processed is
+//! always repeated while the condition may pass.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep_until};
+
+use crate::backoff::Backoff;
+use crate::budget::Budget;
+use crate::error::{Decision, Error, Outcome, Result, decide};
+use crate::net::{Call, Metadata, Step};
+use crate::pool::state::Want;
+use crate::pool::{EndpointId, Picked, Pool};
+
+/// Between attempts after an answer such as `too many requests`, or when every endpoint was tried.
+const FIRST_DELAY: Duration = Duration::from_millis(25);
+const MAX_DELAY: Duration = Duration::from_secs(1);
+
+/// One call, ready to be sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) path: &'static str,
+    pub(crate) body: Bytes,
+    pub(crate) metadata: Metadata,
+    /// Sending it twice does no harm.
+    pub(crate) repeatable: bool,
+    /// The leader answers it without a hop.
+    pub(crate) leader: bool,
+    /// Any member can answer it by itself.
+    pub(crate) serializable: bool,
+    pub(crate) pinned: Option<EndpointId>,
+    /// Of the whole call, with queueing, connecting and retries.
+    pub(crate) timeout: Option<Duration>,
+    /// Of one attempt, when another endpoint may be tried.
+    pub(crate) attempt_timeout: Option<Duration>,
+    /// Wait for an endpoint when none is active.
+    pub(crate) wait_ready: bool,
+}
+
+/// How an attempt ended without a reply.
+enum Unanswered {
+    Failed(Error),
+    /// The endpoint went silent, or the attempt took too long: a read goes elsewhere.
+    Silent,
+    /// The whole call's time is over.
+    Deadline(Outcome),
+}
+
+/// A call under way.
+struct Run<'a> {
+    pool: &'a Pool,
+    plan: &'a Plan,
+    started: Instant,
+    deadline: Option<Instant>,
+    /// What is known from the attempts so far.
+    known: Outcome,
+    tried: Vec<EndpointId>,
+    last: Option<Error>,
+}
+
+/// Runs the call; returns the reply message and where it came from.
+///
+/// Cancel safe in the sense that nothing is left behind; a write dropped half-way has an unknown outcome.
+pub(crate) async fn run(pool: &Pool, budget: &Budget, plan: &Plan) -> Result<(Bytes, Picked)> {
+    budget.call();
+    let started = Instant::now();
+    let deadline = plan.timeout.map(|timeout| started + timeout);
+    let mut run = Run {
+        pool,
+        plan,
+        started,
+        deadline,
+        known: Outcome::NotApplied,
+        tried: Vec::new(),
+        last: None,
+    };
+    let mut backoff = Backoff::new(FIRST_DELAY, 2.0, MAX_DELAY);
+    loop {
+        let picked = run.pick().await?;
+        let error = match run.attempt(&picked).await {
+            Ok(reply) => return Ok((reply, picked)),
+            Err(Unanswered::Deadline(known)) => return Err(run.out_of_time(known, Some(&picked))),
+            Err(Unanswered::Silent) => None,
+            Err(Unanswered::Failed(error)) => Some(error),
+        };
+        let mut wait = run.tried.contains(&picked.id);
+        run.tried.push(picked.id);
+        if error.is_none() {
+            run.known = Outcome::Unknown;
+        }
+        if let Some(error) = error {
+            pool.report_answer(picked.id, picked.generation, &error);
+            let may_repeat = plan.repeatable || error.outcome() == Outcome::NotApplied;
+            match decide(&error, may_repeat) {
+                Decision::Fail | Decision::Reauthenticate => return Err(error.after(run.known)),
+                Decision::SameEndpoint => {
+                    run.tried.pop();
+                }
+                Decision::NextEndpoint => {}
+                Decision::AfterDelay => wait = true,
+            }
+            tracing::debug!(path = plan.path, endpoint = %picked.name, %error, "call is tried again");
+            run.learn(error);
+        }
+        if wait {
+            let delay = backoff.next().unwrap_or(MAX_DELAY);
+            run.sleep(if budget.retry() { delay } else { MAX_DELAY })
+                .await?;
+        }
+    }
+}
+
+impl Run<'_> {
+    async fn pick(&self) -> Result<Picked> {
+        let plan = self.plan;
+        let want = Want {
+            leader: plan.leader,
+            serializable: plan.serializable,
+            avoid: &self.tried,
+            pinned: plan.pinned,
+        };
+        if !plan.wait_ready {
+            let none = || Error::no_active_endpoint(self.pool.reports()).after(self.known);
+            return if self.pool.is_closed() {
+                Err(Error::Closed {
+                    outcome: self.known,
+                })
+            } else {
+                self.pool.pick(&want).ok_or_else(none)
+            };
+        }
+        match before(self.deadline, self.pool.acquire(&want)).await {
+            Some(picked) => picked.map_err(|error| error.after(self.known)),
+            None => Err(self.out_of_time(self.known, None)),
+        }
+    }
+
+    async fn attempt(&self, picked: &Picked) -> Result<Bytes, Unanswered> {
+        let plan = self.plan;
+        let submitted = picked
+            .connection
+            .unary(plan.path, plan.metadata, plan.body.clone());
+        let mut call = match before(self.deadline, submitted).await {
+            Some(call) => call.map_err(Unanswered::Failed)?,
+            None => return Err(Unanswered::Deadline(self.known)),
+        };
+        let attempt = plan.attempt_timeout.map(|limit| Instant::now() + limit);
+        let until = match (attempt, self.deadline) {
+            (Some(attempt), Some(deadline)) => Some(attempt.min(deadline)),
+            (attempt, deadline) => attempt.or(deadline),
+        };
+        match before(until, self.reply(&mut call, picked)).await {
+            Some(result) => result,
+            None if self
+                .deadline
+                .is_some_and(|deadline| deadline <= Instant::now()) =>
+            {
+                let known = self.known.or(call.give_up());
+                Err(Unanswered::Deadline(known))
+            }
+            None => Err(Unanswered::Silent),
+        }
+    }
+
+    async fn reply(&self, call: &mut Call, picked: &Picked) -> Result<Bytes, Unanswered> {
+        loop {
+            match call.step().await {
+                Step::Done(reply) => return reply.map_err(Unanswered::Failed),
+                Step::Vanished(known) => {
+                    let cause = picked.connection.cause();
+                    return Err(Unanswered::Failed(Error::connection(
+                        picked.name.clone(),
+                        known,
+                        cause,
+                    )));
+                }
+                // A pending write waits: it can neither be taken back nor sent twice.
+                Step::Suspect if self.plan.repeatable && self.may_move(picked) => {
+                    return Err(Unanswered::Silent);
+                }
+                Step::Suspect => {}
+            }
+        }
+    }
+
+    fn may_move(&self, picked: &Picked) -> bool {
+        self.plan.pinned.is_none() && self.pool.has_other(picked.id)
+    }
+
+    fn learn(&mut self, error: Error) {
+        self.known = self.known.or(error.outcome());
+        self.last = Some(error);
+    }
+
+    async fn sleep(&self, delay: Duration) -> Result<()> {
+        match before(self.deadline, tokio::time::sleep(delay)).await {
+            Some(()) => Ok(()),
+            None => Err(self.out_of_time(self.known, None)),
+        }
+    }
+
+    /// The error of a call whose time is over. What a server said last says more than that time has passed.
+    fn out_of_time(&self, known: Outcome, picked: Option<&Picked>) -> Error {
+        if let Some(error @ Error::Server(_)) = &self.last
+            && picked.is_none()
+        {
+            return error.clone().after(known);
+        }
+        let waiting_for = if picked.is_some() {
+            "the reply"
+        } else {
+            "an active endpoint"
+        };
+        let endpoint = picked.map(|picked| picked.name.clone());
+        Error::timeout(
+            self.started.elapsed(),
+            waiting_for,
+            known,
+            endpoint,
+            self.pool.reports(),
+        )
+    }
+}
+
+/// Runs `task` until `deadline`; `None` when that comes first.
+async fn before<T>(deadline: Option<Instant>, task: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        None => Some(task.await),
+        Some(deadline) => {
+            tokio::select! {
+                biased;
+                result = task => Some(result),
+                () = sleep_until(deadline) => None,
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The client: one cheap handle to a cluster, and its views.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcd_proto::rpc::{Class, Reply, Unary};
+use prost::Message;
+
+use crate::budget::Budget;
+use crate::call::{Plan, run};
+use crate::class;
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::net::endpoint::Endpoint;
+use crate::net::{Metadata, grpc};
+use crate::options::{ClientBuilder, Options};
+use crate::pool::state::Want;
+use crate::pool::{EndpointId, Pool};
+use crate::request::Request;
+use crate::watch::Hub;
+
+/// A handle to an etcd cluster. Cloning is cheap; all clones and views share connections, watches and leases.
+///
+/// Verbs return futures that own what they need, so that they can be spawned, joined, and made from temporary views. How a
+/// call is made is a *view* of the client ([`timeout`](Self::timeout), [`endpoint`](Self::endpoint), …), itself a `Client`.
+///
+/// When the last of `Client`, `Watcher` and `Lease` is dropped, the connections are closed and the background tasks end.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) shared: Arc<Shared>,
+    view: View,
+}
+
+/// What all clones and views share.
+pub(crate) struct Shared {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) watches: Hub,
+    pub(crate) options: Options,
+    budget: Budget,
+}
+
+/// How calls are made.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) endpoint: Option<Arc<str>>,
+    pub(crate) require_leader: Option<bool>,
+    pub(crate) wait_ready: bool,
+    pub(crate) idempotent: bool,
+}
+
+impl Client {
+    /// Connects to a cluster, with default options: `endpoints` is a comma-separated list. Waits until one endpoint has
+    /// answered, 5 s at most.
+    ///
+    /// # Errors
+    /// `Error::Config` for a bad endpoint; `Error::NoActiveEndpoint` naming every endpoint and its last failure.
+    ///
+    /// ```no_run
+    /// # async fn run() -> etcd_core::Result<()> {
+    /// let client = etcd_core::Client::connect("10.0.0.1:2379,10.0.0.2:2379").await?;
+    /// client.put("greeting", "hello").await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn connect(endpoints: impl AsRef<str>) -> Result<Self> {
+        Self::builder().endpoints([endpoints]).connect().await
+    }
+
+    /// Starts a client with options.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::new()
+    }
+
+    pub(crate) fn new(endpoints: Vec<Endpoint>, options: Options) -> Self {
+        let pool = Pool::new(endpoints, options.pool());
+        let view = View {
+            timeout: None,
+            endpoint: None,
+            require_leader: None,
+            wait_ready: true,
+            idempotent: false,
+        };
+        Self {
+            shared: Arc::new(Shared {
+                pool,
+                watches: Hub::new(&options),
+                options,
+                budget: Budget::default(),
+            }),
+            view,
+        }
+    }
+
+    /// Sends any request: this crate's values ([`Put`](crate::Put), [`Get`](crate::Get), …) and every generated message of a
+    /// unary RPC.
+    ///
+    /// Reads are repeated on other endpoints until the time limit; writes only when the failed attempt certainly did nothing.
+    ///
+    /// # Errors
+    /// `Error::InvalidRequest` before anything is sent; everything else with what is known about a write in
+    /// [`Error::outcome`].
+    ///
+    /// Dropping the future withdraws the call or resets its stream; the outcome of a write is then unknown.
+    ///
+    /// ```no_run
+    /// # async fn run(client: etcd_core::Client) -> etcd_core::Result<()> {
+    /// use etcd_core::{Put, proto::etcdserverpb::MemberListRequest};
+    /// client.send(Put::new("k", "v").prev_kv()).await?;
+    /// let members = client.send(MemberListRequest { linearizable: true }).await?.members;
+    /// # Ok(()) }
+    /// ```
+    pub fn send<R: Request>(
+        &self,
+        request: R,
+    ) -> impl Future<Output = Result<<R::Wire as Unary>::Reply>> + Send + 'static {
+        let plan = self.plan(request);
+        let shared = self.shared.clone();
+        async move {
+            let plan = plan?;
+            let (reply, from) = run(&shared.pool, &shared.budget, &plan).await?;
+            let reply = <R::Wire as Unary>::Reply::decode(reply).map_err(|error| {
+                Error::protocol(from.name.clone(), format!("undecodable reply: {error}"))
+            })?;
+            if let Some(header) = reply.header() {
+                shared.pool.learn(&from, header);
+            }
+            Ok(reply)
+        }
+    }
+
+    fn plan<R: Request>(&self, request: R) -> Result<Plan> {
+        let wire = request.into_wire()?;
+        limits::check(&wire, wire.encoded_len(), &self.shared.options.limits)?;
+        let class = class::class(&wire, R::Wire::CLASS);
+        let read = matches!(class, Class::PointRead | Class::Range);
+        let serializable = class::serializable(&wire);
+        let unlimited = matches!(class, Class::Long | Class::Blocking);
+        let options = &self.shared.options;
+        Ok(Plan {
+            path: R::Wire::PATH,
+            body: grpc::frame(&wire),
+            metadata: Metadata {
+                require_leader: self.view.require_leader.unwrap_or(false),
+            },
+            repeatable: read || self.view.idempotent,
+            leader: !serializable,
+            serializable,
+            pinned: self.pinned()?,
+            timeout: self
+                .view
+                .timeout
+                .or((!unlimited).then_some(options.request_timeout)),
+            attempt_timeout: (class == Class::PointRead).then_some(options.read_attempt_timeout),
+            wait_ready: self.view.wait_ready,
+        })
+    }
+
+    /// A view with another time limit: of each call as a whole, with queueing, connecting and retries.
+    #[doc(alias = "with_timeout")]
+    pub fn timeout(&self, timeout: Duration) -> Self {
+        self.with(|view| view.timeout = Some(timeout))
+    }
+
+    /// A view whose calls all go to one of the client's endpoints. Calls fail with `Error::Config` if it is none of them.
+    pub fn endpoint(&self, endpoint: impl AsRef<str>) -> Self {
+        self.with(|view| view.endpoint = Some(endpoint.as_ref().into()))
+    }
+
+    /// A view whose calls are refused by a member that knows no leader (`no leader`, and another member is tried), rather
+    /// than answered from what it has or kept waiting. Default: off for calls, on for watches and lease renewals.
+    #[doc(alias = "with_require_leader")]
+    pub fn require_leader(&self, require: bool) -> Self {
+        self.with(|view| view.require_leader = Some(require))
+    }
+
+    /// A view whose calls wait for a usable endpoint (`true`, the default), or fail with `Error::NoActiveEndpoint` at once
+    /// (`false`).
+    pub fn wait_ready(&self, wait: bool) -> Self {
+        self.with(|view| view.wait_ready = wait)
+    }
+
+    /// A view whose writes may be sent again although an earlier attempt may have been applied. Only for writes that do no
+    /// harm when applied twice, with other writes in between: a plain put is applied twice, with two revisions and two watch
+    /// events, and may overwrite what somebody else wrote after its first application.
+    pub fn idempotent(&self) -> Self {
+        self.with(|view| view.idempotent = true)
+    }
+
+    /// The name given to the builder.
+    pub fn name(&self) -> &str {
+        &self.shared.options.name
+    }
+
+    /// Ends every clone and view: calls, watches and leases end with `Error::Closed`, connections are closed. Leases are
+    /// not revoked. Calling it again does nothing.
+    pub fn close(&self) {
+        self.shared.pool.close();
+    }
+
+    fn with(&self, change: impl FnOnce(&mut View)) -> Self {
+        let mut client = self.clone();
+        change(&mut client.view);
+        client
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.shared.pool
+    }
+
+    pub(crate) fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The endpoint that the view is pinned to.
+    pub(crate) fn pinned(&self) -> Result<Option<EndpointId>> {
+        let Some(text) = &self.view.endpoint else {
+            return Ok(None);
+        };
+        let endpoint = Endpoint::parse(text)?;
+        match self.shared.pool.find(&endpoint) {
+            Some(id) => Ok(Some(id)),
+            None => Err(Error::config(
+                "endpoint",
+                format!("{endpoint} is not one of the client's endpoints"),
+            )),
+        }
+    }
+
+    /// Waits until any endpoint is active.
+    pub(crate) async fn wait_ready_for(&self, limit: Duration) -> Result<()> {
+        let want = Want {
+            serializable: true,
+            ..Want::default()
+        };
+        match tokio::time::timeout(limit, self.shared.pool.acquire(&want)).await {
+            Ok(picked) => picked.map(|_| ()),
+            Err(_) => Err(Error::no_active_endpoint(self.shared.pool.reports())),
+        }
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("name", &self.name())
+            .field("view", &self.view)
+            .finish_non_exhaustive()
+    }
+}

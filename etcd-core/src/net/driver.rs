@@ -1,0 +1,385 @@
+//! The task that owns one HTTP/2 connection.
+//!
+//! Each turn: hand the submitted calls to h2, poll h2 once, go on with the calls whose streams have news, then write to
+//! the socket once. Nothing is polled that has no news: every call has its own waker, which puts it on a list.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use slab::Slab;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
+
+use super::connection::{Closing, Condition, Shared, Submit};
+use super::outcome;
+use super::ping::Verdict;
+use super::pulse::{Load, Pulse};
+use super::reply::Reply;
+use super::settings;
+use super::tap::{Tap, TapHandle};
+use super::unary::{Failed, Unary, Upload};
+use super::wake::TaskWake;
+use crate::error::{Error, Outcome, Result};
+
+/// Turns in one poll before other tasks get theirs.
+const TURNS: usize = 8;
+
+pub(super) struct Driver<IO> {
+    shared: Arc<Shared>,
+    h2: h2::client::Connection<Tap<IO>, Bytes>,
+    /// None once the connection is to end with what is on it.
+    sender: Option<SendRequest<Bytes>>,
+    tap: TapHandle<IO>,
+    guard: Waker,
+    submitted: VecDeque<Submit>,
+    calls: Slab<Slot>,
+    ready: Arc<Ready>,
+    news: Vec<usize>,
+    pulse: Pulse,
+    /// Told at the first PING's answer.
+    alive: Option<oneshot::Sender<()>>,
+    receive_limit: usize,
+}
+
+struct Slot {
+    unary: Unary,
+    waker: Arc<SlotWaker>,
+}
+
+/// Calls whose streams have news.
+struct Ready {
+    keys: Mutex<Vec<usize>>,
+    wake: Arc<TaskWake>,
+}
+
+struct SlotWaker {
+    key: usize,
+    listed: AtomicBool,
+    ready: Arc<Ready>,
+}
+
+impl Wake for SlotWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.listed.swap(true, Ordering::SeqCst) {
+            self.ready
+                .keys
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(self.key);
+            self.ready.wake.announce();
+        }
+    }
+}
+
+impl<IO> Driver<IO>
+where
+    IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        h2: h2::client::Connection<Tap<IO>, Bytes>,
+        sender: SendRequest<Bytes>,
+        tap: TapHandle<IO>,
+        pulse: Pulse,
+        alive: oneshot::Sender<()>,
+        receive_limit: usize,
+    ) -> Self {
+        let guard = Waker::from(shared.wake.clone());
+        let ready = Arc::new(Ready {
+            keys: Mutex::new(Vec::new()),
+            wake: shared.wake.clone(),
+        });
+        Self {
+            shared,
+            h2,
+            sender: Some(sender),
+            tap,
+            guard,
+            submitted: VecDeque::new(),
+            calls: Slab::new(),
+            ready,
+            news: Vec::new(),
+            pulse,
+            alive: Some(alive),
+            receive_limit,
+        }
+    }
+
+    /// One turn; the error says why the connection is over.
+    fn turn(&mut self, cx: &mut Context<'_>, completed: &mut usize) -> Result<(), String> {
+        let mut closing = self.hand_over(cx);
+        // What h2 marked while requests were handed to it is done by polling it now.
+        self.shared.wake.clear();
+        closing = closing.max(self.hand_over(cx));
+        self.obey(closing)?;
+        let over = match Pin::new(&mut self.h2).poll(cx) {
+            Poll::Ready(Ok(())) => Err("the connection was closed".to_owned()),
+            Poll::Ready(Err(error)) => Err(self.describe_end(&error)),
+            Poll::Pending => Ok(()),
+        };
+        *completed += self.go_on();
+        over?;
+        self.feel_pulse(cx)?;
+        match self.tap.poll_write_out(cx) {
+            Poll::Ready(Err(error)) => Err(format!("connection lost: {error}")),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Hands submitted calls to h2, as many as the server allows at once.
+    fn hand_over(&mut self, cx: &mut Context<'_>) -> Closing {
+        let closing = self.shared.take_submitted(&mut self.submitted);
+        while !self.submitted.is_empty() {
+            let Some(sender) = &mut self.sender else {
+                break;
+            };
+            match sender.poll_ready(cx) {
+                Poll::Ready(Ok(())) => {
+                    if let Some(submit) = self.submitted.pop_front() {
+                        self.send(submit);
+                    }
+                }
+                Poll::Ready(Err(error)) => {
+                    // GOAWAY was received: nothing of this was, or will be, sent.
+                    self.shared.retire();
+                    let error = self.not_sent(&error);
+                    for submit in self.submitted.drain(..) {
+                        self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
+                        submit.answer.finish(Err(error.clone()));
+                    }
+                }
+                Poll::Pending => break,
+            }
+        }
+        closing
+    }
+
+    fn send(&mut self, submit: Submit) {
+        let Submit {
+            path,
+            metadata,
+            body,
+            answer,
+            room,
+        } = submit;
+        let entry = self.calls.vacant_entry();
+        let waker = Arc::new(SlotWaker {
+            key: entry.key(),
+            listed: AtomicBool::new(false),
+            ready: self.ready.clone(),
+        });
+        let Some(sender) = &mut self.sender else {
+            return;
+        };
+        if !answer.take(Waker::from(waker.clone())) {
+            self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        let request = self.shared.request(path, metadata);
+        let (response, mut send) = match sender.send_request(request, false) {
+            Ok(halves) => halves,
+            Err(error) => {
+                self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
+                let error = self.not_sent(&error);
+                return answer.finish(Err(error));
+            }
+        };
+        let stream = response.stream_id().as_u32();
+        if stream >= settings::RETIRE_AT_STREAM {
+            self.shared.retire();
+        }
+        let upload = if body.len() > settings::BODY_AT_ONCE {
+            Some(Upload {
+                send,
+                rest: body,
+                _room: room,
+            })
+        } else {
+            // An error shows in the reply as well. The sending half is dropped: held, it would delay the reset of a
+            // dropped call.
+            let _ = send.send_data(body, true);
+            None
+        };
+        entry.insert(Slot {
+            unary: Unary::new(
+                answer,
+                stream,
+                upload,
+                Reply::new(response),
+                self.receive_limit,
+            ),
+            waker: waker.clone(),
+        });
+        // Its first poll registers the wakers.
+        waker.wake_by_ref();
+    }
+
+    /// Goes on with the calls that have news; returns how many were completed.
+    fn go_on(&mut self) -> usize {
+        std::mem::swap(
+            &mut self.news,
+            &mut self
+                .ready
+                .keys
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        let mut completed = 0;
+        let mut news = std::mem::take(&mut self.news);
+        for key in news.drain(..) {
+            let Some(slot) = self.calls.get_mut(key) else {
+                continue;
+            };
+            // Before the poll: news that come during it must list the call again.
+            slot.waker.listed.store(false, Ordering::SeqCst);
+            let waker = Waker::from(slot.waker.clone());
+            if let Poll::Ready(result) = slot.unary.poll(&mut Context::from_waker(&waker)) {
+                self.complete(key, result, None);
+                completed += 1;
+            }
+        }
+        self.news = news;
+        completed
+    }
+
+    fn complete(&mut self, key: usize, result: Result<Bytes, Failed>, lost: Option<&str>) {
+        if let Some(slot) = self.calls.try_remove(key) {
+            self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
+            let written = result.is_ok() || slot.unary.stream() <= self.tap.highest_written();
+            slot.unary.finish(result, &self.shared.name, written, lost);
+        }
+    }
+
+    /// Looks at what arrived and whether the server still answers.
+    fn feel_pulse(&mut self, cx: &mut Context<'_>) -> Result<(), String> {
+        let load = Load {
+            calls: self.calls.len(),
+            streams: self.shared.streams.load(Ordering::Relaxed),
+        };
+        let probe = self.shared.probe.swap(false, Ordering::SeqCst);
+        let verdict = self.pulse.feel(cx, self.tap.take_news(), load, probe);
+        if let Some(rtt) = self.pulse.rtt() {
+            self.shared.rtt.store(
+                u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX),
+                Ordering::Relaxed,
+            );
+            if let Some(alive) = self.alive.take() {
+                let _ = alive.send(());
+            }
+        }
+        match verdict {
+            Some(Verdict::Alive) => self.shared.set_condition(Condition::Alive),
+            Some(Verdict::Suspect) => {
+                self.shared.set_condition(Condition::Suspect);
+                for (_, slot) in &self.calls {
+                    slot.unary.suspect();
+                }
+            }
+            Some(Verdict::Dead(why)) => return Err(why),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Begins to end the connection when its users are gone, or at once when it was closed.
+    fn obey(&mut self, closing: Closing) -> Result<(), String> {
+        match closing {
+            Closing::No => Ok(()),
+            Closing::Now => Err("the client was closed".to_owned()),
+            Closing::WhenIdle => {
+                if self.submitted.is_empty() && self.sender.take().is_some() {
+                    // h2 ends the connection by itself when no sender and no stream is left.
+                    self.shared.retire();
+                    self.shared.drop_sender();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn describe_end(&self, error: &h2::Error) -> String {
+        let text = outcome::describe(error);
+        if text.contains("too_many_pings") {
+            self.shared.too_many_pings.store(true, Ordering::Relaxed);
+        }
+        text
+    }
+
+    fn not_sent(&self, error: &h2::Error) -> Error {
+        Error::connection(
+            self.shared.name.clone(),
+            Outcome::NotApplied,
+            outcome::describe(error),
+        )
+    }
+
+    /// The connection is over: every call learns why and what is known about it.
+    fn end(&mut self, why: String) {
+        self.tap.kill();
+        tracing::debug!(endpoint = %self.shared.name, cause = %why, "connection ended");
+        self.submitted.extend(self.shared.end(&why));
+        let never_sent = self.shared.error(Outcome::NotApplied);
+        for submit in self.submitted.drain(..) {
+            self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
+            submit.answer.finish(Err(never_sent.clone()));
+        }
+        for key in self.calls.iter().map(|(key, _)| key).collect::<Vec<_>>() {
+            let Some(slot) = self.calls.get_mut(key) else {
+                continue;
+            };
+            // A reply that arrived whole before the end still counts.
+            let result = match slot.unary.poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(result) => result,
+                Poll::Pending => Err(Failed::Lost),
+            };
+            self.complete(key, result, Some(&why));
+        }
+    }
+}
+
+impl<IO> Drop for Driver<IO> {
+    /// The runtime may be shut down under a live connection: no caller may wait for ever.
+    fn drop(&mut self) {
+        self.shared.end("its runtime was shut down");
+        self.submitted.clear();
+    }
+}
+
+impl<IO> Future for Driver<IO>
+where
+    IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.shared.wake.enter(task.waker());
+        let guard = this.guard.clone();
+        let mut cx = Context::from_waker(&guard);
+        let mut completed = 0;
+        for _ in 0..TURNS {
+            if let Err(why) = this.turn(&mut cx, &mut completed) {
+                this.end(why);
+                return Poll::Ready(());
+            }
+            // Callers that were just answered get to run, so that their next requests leave in one write.
+            if completed >= 2 || !this.shared.wake.is_dirty() {
+                break;
+            }
+        }
+        if this.shared.wake.leave() || completed >= 2 {
+            task.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}

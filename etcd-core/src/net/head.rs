@@ -1,0 +1,70 @@
+//! The HTTP head of every request to one endpoint.
+
+use std::collections::HashMap;
+
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, TE, USER_AGENT};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Method, Request, Uri, Version};
+
+/// Asks the member to refuse, and to end streams, while it knows no leader.
+const HAS_LEADER: HeaderName = HeaderName::from_static("hasleader");
+
+/// What a request carries besides its message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Metadata {
+    /// Refuse rather than answer without a leader.
+    pub(crate) require_leader: bool,
+}
+
+/// Builds heads; URIs are parsed once.
+#[derive(Debug)]
+pub(super) struct Heads {
+    scheme: Scheme,
+    authority: Authority,
+    plain: HeaderMap,
+    with_leader: HeaderMap,
+    uris: HashMap<&'static str, Uri>,
+}
+
+impl Heads {
+    pub(super) fn new(scheme: Scheme, authority: Authority) -> Self {
+        let mut plain = HeaderMap::new();
+        plain.insert(TE, HeaderValue::from_static("trailers"));
+        plain.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        plain.insert(
+            USER_AGENT,
+            HeaderValue::from_static(concat!("etcd-core/", env!("CARGO_PKG_VERSION"))),
+        );
+        let mut with_leader = plain.clone();
+        with_leader.insert(HAS_LEADER, HeaderValue::from_static("true"));
+        Self {
+            scheme,
+            authority,
+            plain,
+            with_leader,
+            uris: HashMap::new(),
+        }
+    }
+
+    /// The head of a request for `path`, such as `/etcdserverpb.KV/Range`.
+    pub(super) fn request(&mut self, path: &'static str, metadata: Metadata) -> Request<()> {
+        let uri = self.uris.entry(path).or_insert_with(|| {
+            let mut parts = http::uri::Parts::default();
+            parts.scheme = Some(self.scheme.clone());
+            parts.authority = Some(self.authority.clone());
+            parts.path_and_query = Some(PathAndQuery::from_static(path));
+            Uri::from_parts(parts).unwrap_or_default()
+        });
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.version_mut() = Version::HTTP_2;
+        *request.uri_mut() = uri.clone();
+        *request.headers_mut() = if metadata.require_leader {
+            &self.with_leader
+        } else {
+            &self.plain
+        }
+        .clone();
+        request
+    }
+}

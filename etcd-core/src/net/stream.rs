@@ -1,0 +1,144 @@
+//! One bidirectional gRPC stream, for watches and keep-alives.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use h2::SendStream;
+use h2::client::ResponseFuture;
+use prost::Message;
+
+use super::connection::Shared;
+use super::grpc::{self, Part, Whole};
+use super::reply::{Ended, Reply};
+use super::settings;
+use crate::error::{Error, Outcome, Result};
+
+/// The sending half. When both halves are dropped the stream is reset (CANCEL), unless it has ended.
+pub(crate) struct Outbound {
+    send: SendStream<Bytes>,
+    open: Arc<Open>,
+}
+
+/// The receiving half.
+pub(crate) struct Inbound {
+    reply: Reply,
+    whole: Whole,
+    open: Arc<Open>,
+}
+
+/// Counts the stream as long as it lives: PINGs are only sent while streams are open.
+struct Open(Arc<Shared>);
+
+pub(super) fn new(
+    send: SendStream<Bytes>,
+    response: ResponseFuture,
+    shared: Arc<Shared>,
+) -> (Outbound, Inbound) {
+    shared.streams.fetch_add(1, Ordering::Relaxed);
+    shared.wake.announce();
+    let open = Arc::new(Open(shared));
+    let outbound = Outbound {
+        send,
+        open: open.clone(),
+    };
+    (
+        outbound,
+        Inbound {
+            reply: Reply::new(response),
+            whole: Whole::default(),
+            open,
+        },
+    )
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+        self.0.wake.announce();
+    }
+}
+
+impl Outbound {
+    /// Waits for flow-control room, then hands the message over. Cancel safe: sent whole or not at all.
+    pub(crate) async fn send<M: Message>(&mut self, message: &M) -> Result<()> {
+        let body = grpc::frame(message);
+        // A message larger than the window never has room as a whole: h2 keeps it and sends it in pieces.
+        let want = if body.len() > settings::BODY_AT_ONCE {
+            0
+        } else {
+            body.len()
+        };
+        self.send.reserve_capacity(want);
+        while self.send.capacity() < want {
+            match poll_fn(|cx| self.send.poll_capacity(cx)).await {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(self.lost(&super::outcome::describe(&error))),
+                None => return Err(self.lost("the stream has ended")),
+            }
+        }
+        self.send
+            .send_data(body, false)
+            .map_err(|error| self.lost(&super::outcome::describe(&error)))
+    }
+
+    /// Half-closes our side: no more messages will follow.
+    pub(crate) fn finish(&mut self) {
+        // An error means that the stream has ended already.
+        let _ = self.send.send_data(Bytes::new(), true);
+    }
+
+    fn lost(&self, why: &str) -> Error {
+        let why = self.open.0.cause.get().map_or(why, String::as_str);
+        Error::connection(self.open.0.name.clone(), Outcome::Unknown, why)
+    }
+}
+
+impl Inbound {
+    /// The next piece of a message; `None` when the server ended the stream with status OK. Flow-control credit is
+    /// given back before this returns. Cancel safe.
+    ///
+    /// # Errors
+    /// `Error::Server` for any other status, `Error::Connection` when the connection is lost, `Error::Protocol` for a
+    /// reply that breaks gRPC's rules.
+    pub(crate) async fn part(&mut self) -> Result<Option<Part>> {
+        poll_fn(|cx| self.reply.poll_part(cx))
+            .await
+            .map_err(|ended| self.error(ended))
+    }
+
+    /// The next whole message, of at most `limit` bytes. Cancel safe.
+    pub(crate) async fn message<M: Message + Default>(
+        &mut self,
+        limit: usize,
+    ) -> Result<Option<M>> {
+        let name = self.open.0.name.clone();
+        while !self.whole.complete {
+            let Some(part) = self.part().await? else {
+                return Ok(None);
+            };
+            if !self.whole.add(part, limit) {
+                return Err(Error::reply_too_large(name, limit));
+            }
+        }
+        match M::decode(self.whole.take()) {
+            Ok(message) => Ok(Some(message)),
+            Err(error) => Err(Error::protocol(
+                name,
+                format!("undecodable message: {error}"),
+            )),
+        }
+    }
+
+    fn error(&self, ended: Ended) -> Error {
+        let shared = &self.open.0;
+        let error = self.reply.error(ended, &shared.name, true);
+        match (&error, shared.cause.get()) {
+            (Error::Connection(e), Some(cause)) => {
+                Error::connection(shared.name.clone(), e.outcome, cause.as_str())
+            }
+            _ => error,
+        }
+    }
+}

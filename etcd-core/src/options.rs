@@ -1,0 +1,249 @@
+//! The builder: what a client is made from, each option with its default.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::client::Client;
+use crate::error::{Error, Result};
+use crate::limits::Limits;
+use crate::net::endpoint::Endpoint;
+use crate::net::ping::PingOptions;
+use crate::pool::PoolOptions;
+
+/// What a client is made from. Made by [`Client::builder`]; ended by [`connect`](Self::connect) or [`build`](Self::build).
+///
+/// ```no_run
+/// # async fn run() -> etcd_core::Result<()> {
+/// use std::time::Duration;
+/// let client = etcd_core::Client::builder()
+///     .endpoints(["10.0.0.1:2379", "10.0.0.2:2379", "10.0.0.3:2379"])
+///     .name("billing")
+///     .request_timeout(Duration::from_secs(5))
+///     .connect()
+///     .await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClientBuilder {
+    endpoints: Vec<String>,
+    pub(crate) options: Options,
+}
+
+/// The options of a client, all with a value.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) name: Arc<str>,
+    pub(crate) dial_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) request_timeout: Duration,
+    pub(crate) read_attempt_timeout: Duration,
+    pub(crate) limits: Limits,
+    pub(crate) receive_limit: usize,
+    pub(crate) ping: PingOptions,
+    pub(crate) watch_queue_revisions: usize,
+    pub(crate) watch_queue_bytes: usize,
+    pub(crate) max_revision_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            name: "etcd".into(),
+            dial_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(1),
+            request_timeout: Duration::from_secs(8),
+            read_attempt_timeout: Duration::from_secs(3),
+            limits: Limits::default(),
+            receive_limit: 64 << 20,
+            ping: PingOptions::default(),
+            watch_queue_revisions: 1024,
+            watch_queue_bytes: 16 << 20,
+            max_revision_bytes: 64 << 20,
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn pool(&self) -> PoolOptions {
+        PoolOptions {
+            connect_timeout: self.connect_timeout,
+            ping: self.ping,
+            receive_limit: self.receive_limit,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let durations = [
+            ("dial_timeout", self.dial_timeout),
+            ("connect_timeout", self.connect_timeout),
+            ("request_timeout", self.request_timeout),
+            ("read_attempt_timeout", self.read_attempt_timeout),
+            ("keep_alive_interval", self.ping.keep_alive_interval),
+            ("keep_alive_timeout", self.ping.keep_alive_timeout),
+            ("suspect_after", self.ping.suspect_after),
+            ("dead_after", self.ping.dead_after),
+        ];
+        if let Some((option, _)) = durations.into_iter().find(|(_, value)| value.is_zero()) {
+            return Err(Error::config(option, "must be longer than zero"));
+        }
+        let sizes = [
+            ("receive_limit", self.receive_limit),
+            ("watch_queue_revisions", self.watch_queue_revisions),
+            ("watch_queue_bytes", self.watch_queue_bytes),
+            ("max_revision_bytes", self.max_revision_bytes),
+        ];
+        match sizes.into_iter().find(|(_, value)| *value == 0) {
+            Some((option, _)) => Err(Error::config(option, "must be larger than zero")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ClientBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            options: Options::default(),
+        }
+    }
+
+    /// The cluster's client endpoints: `http://host:port`, `host:port` or `host` (port 2379), IPv6 in brackets. Each item
+    /// may also be a comma-separated list. At least one is needed; duplicates are dropped.
+    #[doc(alias = "add_endpoint")]
+    pub fn endpoints<E: AsRef<str>>(mut self, endpoints: impl IntoIterator<Item = E>) -> Self {
+        self.endpoints.extend(
+            endpoints
+                .into_iter()
+                .map(|endpoint| endpoint.as_ref().to_owned()),
+        );
+        self
+    }
+
+    /// The client's name in tables and logs. Default: `etcd`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.options.name = name.into().into();
+        self
+    }
+
+    /// How long [`connect`](Self::connect) waits for the first usable endpoint. Default: 5 s.
+    pub fn dial_timeout(mut self, timeout: Duration) -> Self {
+        self.options.dial_timeout = timeout;
+        self
+    }
+
+    /// Time limit of each phase of a connect attempt: name and TCP, HTTP/2, first reply. An attempt that fails is repeated
+    /// in the background. Default: 1 s.
+    #[doc(alias = "with_connect_timeout")]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.options.connect_timeout = timeout;
+        self
+    }
+
+    /// Time limit of a call, with queueing, connecting and retries; [`Client::timeout`] sets another for some calls. Calls
+    /// that block by design (Lock, Campaign) and maintenance calls that take as long as they take (Defragment, Hash) have
+    /// none. Default: 8 s, longer than the 7 s after which etcd itself gives up.
+    #[doc(alias = "with_timeout")]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.options.request_timeout = timeout;
+        self
+    }
+
+    /// Time limit of one attempt of a point read, after which another endpoint is asked. Default: 3 s.
+    pub fn read_attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.options.read_attempt_timeout = timeout;
+        self
+    }
+
+    /// The servers' `--max-txn-ops`; transactions with more operations are refused before they are sent. 0 leaves it to the
+    /// server. Default: 128, as etcd's.
+    pub fn max_txn_ops(mut self, operations: usize) -> Self {
+        self.options.limits.max_txn_ops = operations;
+        self
+    }
+
+    /// The servers' `--max-request-bytes`; larger requests are refused before they are sent. 0 leaves it to the server.
+    /// Default: 1.5 MiB, as etcd's.
+    pub fn max_request_bytes(mut self, bytes: usize) -> Self {
+        self.options.limits.max_request_bytes = bytes;
+        self
+    }
+
+    /// Largest reply of a call, in bytes. Default: 64 MiB.
+    #[doc(alias = "max_decoding_message_size")]
+    pub fn receive_limit(mut self, bytes: usize) -> Self {
+        self.options.receive_limit = bytes;
+        self
+    }
+
+    /// Time between HTTP/2 PINGs on a connection with open streams or calls. etcd closes connections that PING more often
+    /// than every 5 s. Default: 6 s.
+    #[doc(alias = "with_keep_alive")]
+    pub fn keep_alive_interval(mut self, interval: Duration) -> Self {
+        self.options.ping.keep_alive_interval = interval;
+        self
+    }
+
+    /// How long such a PING may stay unanswered before the connection is given up. Default: 3 s.
+    pub fn keep_alive_timeout(mut self, timeout: Duration) -> Self {
+        self.options.ping.keep_alive_timeout = timeout;
+        self
+    }
+
+    /// Silence, with calls under way, after which a connection is asked by a PING whether it still lives; the time is at least
+    /// four round trips. After the same time again it is suspect: new calls and pending point reads go elsewhere.
+    /// Default: 150 ms.
+    pub fn suspect_after(mut self, silence: Duration) -> Self {
+        self.options.ping.suspect_after = silence;
+        self
+    }
+
+    /// How long the PING of a suspect connection may stay unanswered before the connection is given up and its pending writes
+    /// end with [`Outcome::Unknown`](crate::Outcome::Unknown). Default: 3 s.
+    pub fn dead_after(mut self, silence: Duration) -> Self {
+        self.options.ping.dead_after = silence;
+        self
+    }
+
+    /// What a watcher may hold for a reader that falls behind: revisions, and bytes of keys and values. Beyond that it is
+    /// parked, and resumed when its reader has caught up. Default: 1,024 revisions, 16 MiB.
+    pub fn watch_queue(mut self, revisions: usize, bytes: usize) -> Self {
+        self.options.watch_queue_revisions = revisions;
+        self.options.watch_queue_bytes = bytes;
+        self
+    }
+
+    /// Bytes of keys and values that one revision of a watch may have. Default: 64 MiB.
+    pub fn max_revision_bytes(mut self, bytes: usize) -> Self {
+        self.options.max_revision_bytes = bytes;
+        self
+    }
+
+    /// Makes the client without waiting: it connects in the background, and calls wait for the first usable endpoint.
+    ///
+    /// # Errors
+    /// `Error::Config` for a bad option or endpoint, or outside a tokio runtime.
+    pub fn build(self) -> Result<Client> {
+        self.options.check()?;
+        let endpoints = Endpoint::parse_list(&self.endpoints)?;
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(Error::config(
+                "build",
+                "a client must be made inside a tokio runtime",
+            ));
+        }
+        Ok(Client::new(endpoints, self.options))
+    }
+
+    /// Makes the client and waits, up to the dial timeout, until one endpoint has answered.
+    ///
+    /// # Errors
+    /// Those of [`build`](Self::build); `Error::NoActiveEndpoint` naming every endpoint and its last failure.
+    ///
+    /// Cancel safe: a client that was not returned is closed.
+    pub async fn connect(self) -> Result<Client> {
+        let dial_timeout = self.options.dial_timeout;
+        let client = self.build()?;
+        client.wait_ready_for(dial_timeout).await?;
+        Ok(client)
+    }
+}

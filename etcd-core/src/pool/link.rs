@@ -1,0 +1,333 @@
+//! Connects endpoints, watches their connections, and tells the pool's state.
+
+use std::future::Future;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use etcd_proto::etcdserverpb::{StatusRequest, StatusResponse};
+use etcd_proto::rpc::Unary;
+use prost::Message;
+use tokio::sync::{OnceCell, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::state::{EndpointId, Generation, Member};
+use super::{Link, Picked, Pool, PoolOptions};
+use crate::error::{Error, Outcome, Result};
+use crate::net::connect::dial;
+use crate::net::endpoint::Endpoint;
+use crate::net::ping::PingOptions;
+use crate::net::{Condition, Connection, ConnectionOptions, Metadata, Step, grpc};
+
+/// Runs until the pool is closed or dropped: starts connect attempts when they are due.
+pub(super) fn supervise(pool: &Pool) {
+    let mut changed = pool.changed.subscribe();
+    let closed = pool.closed.subscribe();
+    let pool = pool.this.clone();
+    tokio::spawn(unless_closed(closed, async move {
+        loop {
+            let Some(next) = start_due(&pool) else { return };
+            let wait = async {
+                match next {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = wait => {}
+                changed = changed.changed() => if changed.is_err() { return },
+            }
+        }
+    }));
+}
+
+/// Starts the attempts that are due; when to come back, or `None` when the pool is gone.
+fn start_due(pool: &Weak<Pool>) -> Option<Option<Instant>> {
+    let strong = pool.upgrade()?;
+    let mut inner = strong.lock();
+    for id in inner.state.due(Instant::now().into_std()) {
+        let Some(endpoint) = inner.state.endpoint(id).cloned() else {
+            continue;
+        };
+        let ping = *inner.pings.get(&id).unwrap_or(&strong.options.ping);
+        let attempt = attempt(pool.clone(), id, endpoint, ping, strong.options.clone());
+        tokio::spawn(unless_closed(strong.closed.subscribe(), attempt));
+    }
+    Some(inner.state.next_due().map(Instant::from_std))
+}
+
+/// Runs `task` until the pool is closed or dropped.
+async fn unless_closed(mut closed: watch::Receiver<bool>, task: impl Future<Output = ()>) {
+    tokio::select! {
+        () = task => {}
+        _ = closed.wait_for(|closed| *closed) => {}
+    }
+}
+
+/// One connect attempt; when it succeeds, watches the connection to its end.
+async fn attempt(
+    pool: Weak<Pool>,
+    id: EndpointId,
+    endpoint: Endpoint,
+    ping: PingOptions,
+    options: PoolOptions,
+) {
+    let result = async {
+        let calls = connect(&endpoint, ping, &options).await?;
+        let member = first_reply(&calls, options.connect_timeout).await?;
+        Ok::<_, Error>((calls, member))
+    };
+    let result = result.await;
+    let Some(strong) = pool.upgrade() else { return };
+    match result {
+        Ok((calls, member)) => {
+            let condition = calls.condition();
+            let Some(generation) = strong.add(id, &calls, member) else {
+                return;
+            };
+            tracing::debug!(%endpoint, rtt = ?calls.rtt(), "endpoint active");
+            drop((strong, calls));
+            watch_calls(pool, id, generation, condition).await;
+        }
+        Err(error) => {
+            tracing::debug!(%endpoint, %error, "connect attempt failed");
+            strong
+                .lock()
+                .state
+                .connect_failed(id, cause(&error), Instant::now().into_std());
+            strong.wake();
+        }
+    }
+}
+
+/// The cause alone: the endpoint is known from the context.
+fn cause(error: &Error) -> String {
+    match error {
+        Error::Connection(lost) => lost.cause.to_string(),
+        _ => error.to_string(),
+    }
+}
+
+/// TCP, HTTP/2, and the first PING's answer.
+async fn connect(
+    endpoint: &Endpoint,
+    ping: PingOptions,
+    options: &PoolOptions,
+) -> Result<Connection> {
+    let name = endpoint.url().clone();
+    let limit = options.connect_timeout;
+    let failed = |cause: Box<dyn std::error::Error + Send + Sync>| {
+        Error::connection(name.clone(), Outcome::NotApplied, cause)
+    };
+    let socket = match timeout(limit, dial(endpoint)).await {
+        Ok(Ok(socket)) => socket,
+        Ok(Err(error)) => return Err(failed(error.into())),
+        Err(_) => return Err(failed(format!("no TCP connection within {limit:?}").into())),
+    };
+    let authority = endpoint
+        .authority()
+        .parse()
+        .map_err(|e: http::uri::InvalidUri| failed(e.into()))?;
+    let options = ConnectionOptions {
+        name: name.clone(),
+        authority,
+        ping,
+        receive_limit: options.receive_limit,
+    };
+    match timeout(limit, Connection::start(socket, options)).await {
+        Ok(result) => result,
+        Err(_) => Err(failed(
+            format!("TCP connected, but no answer to HTTP/2 within {limit:?}").into(),
+        )),
+    }
+}
+
+/// Any gRPC reply shows that etcd serves here; a Status reply also tells who the member is and who leads.
+async fn first_reply(calls: &Connection, limit: Duration) -> Result<Member> {
+    match timeout(limit, status(calls)).await {
+        Ok(Ok(member)) => Ok(member),
+        Ok(Err(Error::Server(_))) => Ok(Member::default()),
+        Ok(Err(error)) => Err(error),
+        Err(_) => {
+            let cause = format!("HTTP/2 connected, but no reply from etcd within {limit:?}");
+            Err(Error::connection(calls.name(), Outcome::NotApplied, cause))
+        }
+    }
+}
+
+async fn status(calls: &Connection) -> Result<Member> {
+    let body = grpc::frame(&StatusRequest::default());
+    let mut call = calls
+        .unary(StatusRequest::PATH, Metadata::default(), body)
+        .await?;
+    loop {
+        match call.step().await {
+            Step::Suspect => {}
+            Step::Vanished(outcome) => {
+                return Err(Error::connection(calls.name(), outcome, calls.cause()));
+            }
+            Step::Done(reply) => {
+                let reply = StatusResponse::decode(reply?).map_err(|e| {
+                    Error::protocol(calls.name(), format!("undecodable Status reply: {e}"))
+                })?;
+                return Ok(Member {
+                    id: reply.header.as_ref().map_or(0, |header| header.member_id),
+                    leader: reply.leader,
+                    raft_term: reply.raft_term,
+                    learner: reply.is_learner,
+                });
+            }
+        }
+    }
+}
+
+/// Asks the member who leads, in the background.
+pub(super) fn ask_status(pool: &Pool, id: EndpointId, generation: Generation, calls: Connection) {
+    let limit = pool.options.connect_timeout;
+    let closed = pool.closed.subscribe();
+    let pool = pool.this.clone();
+    tokio::spawn(unless_closed(closed, async move {
+        if let Ok(Ok(member)) = timeout(limit, status(&calls)).await
+            && let Some(pool) = pool.upgrade()
+        {
+            pool.lock().state.probed(id, generation, member);
+        }
+    }));
+}
+
+/// Tells the pool what the connection's detector finds, until the connection ends.
+async fn watch_calls(
+    pool: Weak<Pool>,
+    id: EndpointId,
+    generation: Generation,
+    mut condition: watch::Receiver<Condition>,
+) {
+    let mut gone = false;
+    // Looks before it waits: the connection may have changed before anybody listened.
+    loop {
+        let now = *condition.borrow_and_update();
+        let on = pool
+            .upgrade()
+            .is_some_and(|pool| pool.observe(id, generation, now, gone));
+        if !on {
+            return;
+        }
+        gone = condition.changed().await.is_err();
+    }
+}
+
+/// A silent streams connection is a reason to look at the one for calls as well.
+async fn watch_streams(
+    pool: Weak<Pool>,
+    id: EndpointId,
+    generation: Generation,
+    mut condition: watch::Receiver<Condition>,
+) {
+    let _ = condition
+        .wait_for(|condition| *condition != Condition::Alive)
+        .await;
+    if let Some(pool) = pool.upgrade()
+        && let Some(link) = pool
+            .lock()
+            .links
+            .get(&id)
+            .filter(|link| link.generation == generation)
+    {
+        link.calls.probe();
+    }
+}
+
+impl Pool {
+    /// Takes note of the condition of a connection for calls; false when there is no more to see.
+    fn observe(&self, id: EndpointId, generation: Generation, now: Condition, gone: bool) -> bool {
+        let mut inner = self.lock();
+        let link = inner.links.get(&id);
+        let Some(link) = link.filter(|link| link.generation == generation) else {
+            return false;
+        };
+        if gone || !link.calls.is_open() {
+            let cause = link.calls.cause();
+            self.lose(&mut inner, id, generation, &cause);
+            return false;
+        }
+        let turned = match now {
+            Condition::Suspect => {
+                if let Some(streams) = link.streams.get() {
+                    streams.probe();
+                }
+                inner.state.suspect(id, generation)
+            }
+            Condition::Alive => inner.state.alive(id, generation),
+            Condition::Closed => false,
+        };
+        drop(inner);
+        if turned {
+            tracing::debug!(endpoint = ?id, ?now, "endpoint turned");
+            self.wake();
+        }
+        true
+    }
+
+    /// Takes a new connection into use.
+    fn add(&self, id: EndpointId, calls: &Connection, member: Member) -> Option<Generation> {
+        let now = Instant::now().into_std();
+        let leaderless = member.id != 0 && member.leader == 0;
+        let mut inner = self.lock();
+        if self.is_closed() {
+            return None;
+        }
+        let generation = inner.state.connected(id, member, now)?;
+        inner.links.insert(
+            id,
+            Link {
+                generation,
+                calls: calls.clone(),
+                streams: Arc::new(OnceCell::new()),
+            },
+        );
+        if leaderless && inner.state.no_leader(id, generation, now) {
+            inner.links.remove(&id);
+        }
+        drop(inner);
+        self.wake();
+        Some(generation)
+    }
+
+    /// The connection for streams beside the picked one for calls, opened if need be.
+    pub(super) async fn streams(&self, picked: &Picked) -> Result<Connection> {
+        let lost = || {
+            Error::connection(
+                picked.name.clone(),
+                Outcome::NotApplied,
+                "the connection was lost meanwhile",
+            )
+        };
+        let (cell, endpoint, ping) = {
+            let mut inner = self.lock();
+            let endpoint = inner.state.endpoint(picked.id).cloned().ok_or_else(lost)?;
+            let ping = *inner.pings.get(&picked.id).unwrap_or(&self.options.ping);
+            let link = inner
+                .links
+                .get_mut(&picked.id)
+                .filter(|link| link.generation == picked.generation);
+            let link = link.ok_or_else(lost)?;
+            if link.streams.get().is_some_and(|streams| !streams.is_open()) {
+                link.streams = Arc::new(OnceCell::new());
+            }
+            (link.streams.clone(), endpoint, ping)
+        };
+        let connection = cell.get_or_try_init(|| async {
+            let connection = connect(&endpoint, ping, &self.options).await?;
+            tokio::spawn(unless_closed(
+                self.closed.subscribe(),
+                watch_streams(
+                    self.this.clone(),
+                    picked.id,
+                    picked.generation,
+                    connection.condition(),
+                ),
+            ));
+            Ok::<_, Error>(connection)
+        });
+        connection.await.cloned()
+    }
+}

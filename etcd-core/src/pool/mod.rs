@@ -1,0 +1,399 @@
+//! Which endpoint, which connection.
+//!
+//! The pool keeps one connection for calls to every endpoint, and opens a second one for streams when the first stream is
+//! asked for. What it knows and how it chooses is in [`state`]; how endpoints are connected and watched is in [`link`].
+
+mod link;
+pub(crate) mod state;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use etcd_proto::etcdserverpb::ResponseHeader;
+use tokio::sync::{OnceCell, watch};
+use tokio::time::Instant;
+
+use self::state::{EndpointView, Generation, Header, Load, Phase, PoolState, Want};
+use crate::backoff::Backoff;
+use crate::error::{EndpointReport, Error, Outcome, Result};
+use crate::net::endpoint::Endpoint;
+use crate::net::ping::PingOptions;
+use crate::net::{Condition, Connection, Inbound, Metadata, Outbound};
+
+pub(crate) use self::state::EndpointId;
+
+/// How the pool connects.
+#[derive(Clone, Debug)]
+pub(crate) struct PoolOptions {
+    /// Time limit of each phase of a connect attempt: name and TCP, HTTP/2, first reply.
+    pub(crate) connect_timeout: Duration,
+    pub(crate) ping: PingOptions,
+    /// Largest unary reply, in bytes.
+    pub(crate) receive_limit: usize,
+}
+
+/// All endpoints of one client and the connections to them. Its tasks end when it is dropped or closed.
+pub(crate) struct Pool {
+    /// For the tasks, which must not keep the pool alive.
+    this: Weak<Self>,
+    options: PoolOptions,
+    inner: Mutex<Inner>,
+    /// Bumped whenever a call that waits for an endpoint should look again.
+    changed: watch::Sender<()>,
+    closed: watch::Sender<bool>,
+}
+
+struct Inner {
+    state: PoolState,
+    links: HashMap<EndpointId, Link>,
+    /// PING rules per endpoint, made gentler where a server found them too frequent.
+    pings: HashMap<EndpointId, PingOptions>,
+}
+
+/// The connections to one endpoint.
+struct Link {
+    generation: Generation,
+    calls: Connection,
+    /// Opened with the first stream, once for all that ask at the same time.
+    streams: Arc<OnceCell<Connection>>,
+}
+
+/// A connection chosen for a call.
+pub(crate) struct Picked {
+    pub(crate) id: EndpointId,
+    pub(crate) generation: Generation,
+    pub(crate) name: Arc<str>,
+    pub(crate) connection: Connection,
+}
+
+/// Whether a stream gains from the leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prefer {
+    Leader,
+    Any,
+}
+
+/// A stream and where it leads.
+pub(crate) struct OpenStream {
+    pub(crate) endpoint: EndpointId,
+    pub(crate) name: Arc<str>,
+    pub(crate) tx: Outbound,
+    pub(crate) rx: Inbound,
+    pub(crate) health: Health,
+}
+
+/// What the detector thinks of the connection under a stream.
+pub(crate) struct Health(watch::Receiver<Condition>);
+
+impl Health {
+    /// Resolves when the connection is suspect or closed. Cancel safe.
+    pub(crate) async fn troubled(&mut self) {
+        // An error means that the connection is gone altogether.
+        let _ = self
+            .0
+            .wait_for(|condition| *condition != Condition::Alive)
+            .await;
+    }
+
+    pub(crate) fn is_troubled(&self) -> bool {
+        *self.0.borrow() != Condition::Alive
+    }
+}
+
+impl Pool {
+    /// Starts connecting to all endpoints. Must be called inside a tokio runtime.
+    pub(crate) fn new(endpoints: Vec<Endpoint>, options: PoolOptions) -> Arc<Self> {
+        let state = PoolState::new(endpoints, fastrand::u64(..), Instant::now().into_std());
+        let pool = Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            options,
+            inner: Mutex::new(Inner {
+                state,
+                links: HashMap::new(),
+                pings: HashMap::new(),
+            }),
+            changed: watch::Sender::new(()),
+            closed: watch::Sender::new(false),
+        });
+        link::supervise(&pool);
+        pool
+    }
+
+    /// The best connection for `want` now; `None` if no endpoint can serve it.
+    pub(crate) fn pick(&self, want: &Want<'_>) -> Option<Picked> {
+        let mut inner = self.lock();
+        loop {
+            let Inner { state, links, .. } = &mut *inner;
+            let load = |id| match links.get(&id) {
+                Some(link) => Load {
+                    in_flight: link.calls.in_flight(),
+                    rtt: link.calls.rtt(),
+                },
+                None => Load {
+                    in_flight: 0,
+                    rtt: Duration::ZERO,
+                },
+            };
+            let id = state.pick(want, &load)?;
+            let link = links.get(&id)?;
+            if link.calls.is_open() {
+                let (generation, connection) = (link.generation, link.calls.clone());
+                let name = connection.name();
+                return Some(Picked {
+                    id,
+                    generation,
+                    name,
+                    connection,
+                });
+            }
+            // Its task has not been told yet.
+            let (generation, cause) = (link.generation, link.calls.cause());
+            self.lose(&mut inner, id, generation, &cause);
+        }
+    }
+
+    /// Like [`pick`](Self::pick), waiting for an endpoint. The caller bounds the time.
+    ///
+    /// # Errors
+    /// `Error::Closed`, or `Error::Config` when the pinned endpoint is not one of the client's.
+    pub(crate) async fn acquire(&self, want: &Want<'_>) -> Result<Picked> {
+        if let Some(picked) = self.pick(want)
+            && !self.is_closed()
+        {
+            return Ok(picked);
+        }
+        let mut changed = self.changed.subscribe();
+        let mut closed = self.closed.subscribe();
+        loop {
+            if *closed.borrow_and_update() {
+                return Err(Error::Closed {
+                    outcome: Outcome::NotApplied,
+                });
+            }
+            if let Some(picked) = self.pick(want) {
+                return Ok(picked);
+            }
+            if want
+                .pinned
+                .is_some_and(|id| self.lock().state.endpoint(id).is_none())
+            {
+                return Err(Error::config(
+                    "endpoint",
+                    "it is no longer one of the client's endpoints",
+                ));
+            }
+            tokio::select! {
+                _ = changed.changed() => {}
+                _ = closed.changed() => {}
+            }
+        }
+    }
+
+    /// Opens a stream on the streams connection of a usable endpoint, waiting for one as long as it takes. Returns when
+    /// the request was handed to HTTP/2: etcd answers the headers only with the first message.
+    ///
+    /// `avoid` is honoured when another endpoint is usable; with `pinned` no other is taken. Cancel safe.
+    ///
+    /// # Errors
+    /// `Error::Closed`, or `Error::Config` when the pinned endpoint is not one of the client's.
+    pub(crate) async fn open(
+        &self,
+        path: &'static str,
+        prefer: Prefer,
+        avoid: Option<EndpointId>,
+        pinned: Option<EndpointId>,
+        require_leader: bool,
+    ) -> Result<OpenStream> {
+        let mut avoid: Vec<EndpointId> = avoid.into_iter().collect();
+        let mut backoff = Backoff::new(Duration::from_millis(50), 2.0, Duration::from_secs(1));
+        loop {
+            let want = Want {
+                leader: prefer == Prefer::Leader,
+                serializable: false,
+                avoid: &avoid,
+                pinned,
+            };
+            let picked = self.acquire(&want).await?;
+            match self
+                .open_on(&picked, path, Metadata { require_leader })
+                .await
+            {
+                Ok(stream) => return Ok(stream),
+                Err(error) => {
+                    tracing::debug!(endpoint = %picked.name, %error, "no stream could be opened");
+                    if avoid.contains(&picked.id) || pinned.is_some() {
+                        avoid.clear();
+                        tokio::time::sleep(backoff.next().unwrap_or(Duration::from_secs(1))).await;
+                    }
+                    avoid.push(picked.id);
+                }
+            }
+        }
+    }
+
+    async fn open_on(
+        &self,
+        picked: &Picked,
+        path: &'static str,
+        metadata: Metadata,
+    ) -> Result<OpenStream> {
+        let connection = self.streams(picked).await?;
+        let health = Health(connection.condition());
+        let (tx, rx) = connection.open(path, metadata).await?;
+        Ok(OpenStream {
+            endpoint: picked.id,
+            name: picked.name.clone(),
+            tx,
+            rx,
+            health,
+        })
+    }
+
+    /// Is there a usable endpoint other than this one?
+    pub(crate) fn has_other(&self, than: EndpointId) -> bool {
+        self.lock().state.has_other(than)
+    }
+
+    /// What a stream learned of its endpoint. Only `no leader` counts against one; the connection's own detector does the rest.
+    pub(crate) fn report(&self, id: EndpointId, error: &Error) {
+        let generation = self.lock().links.get(&id).map(|link| link.generation);
+        if let Some(generation) = generation {
+            self.report_answer(id, generation, error);
+        }
+    }
+
+    /// What a call's answer tells about its endpoint.
+    pub(crate) fn report_answer(&self, id: EndpointId, generation: Generation, error: &Error) {
+        if !error.is_no_leader() {
+            return;
+        }
+        let mut inner = self.lock();
+        if inner
+            .state
+            .no_leader(id, generation, Instant::now().into_std())
+        {
+            inner.links.remove(&id);
+            drop(inner);
+            tracing::debug!(endpoint = ?id, "frozen: the member has no leader");
+            self.wake();
+        }
+    }
+
+    /// What a reply's header tells about who leads.
+    pub(crate) fn learn(&self, picked: &Picked, header: &ResponseHeader) {
+        let header = Header {
+            member_id: header.member_id,
+            raft_term: header.raft_term,
+            leader_id: header.leader_id,
+        };
+        let now = Instant::now().into_std();
+        let ask = self
+            .lock()
+            .state
+            .learn(picked.id, picked.generation, header, now);
+        if ask {
+            link::ask_status(
+                self,
+                picked.id,
+                picked.generation,
+                picked.connection.clone(),
+            );
+        }
+    }
+
+    /// Ends everything: calls, streams, connections.
+    pub(crate) fn close(&self) {
+        self.closed.send_replace(true);
+        let links = std::mem::take(&mut self.lock().links);
+        for link in links.values() {
+            link.calls.close_now();
+            if let Some(streams) = link.streams.get() {
+                streams.close_now();
+            }
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        *self.closed.borrow()
+    }
+
+    /// Resolves when the client is closed. Cancel safe.
+    pub(crate) async fn closed(&self) {
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    }
+
+    /// The id of one of the client's endpoints.
+    pub(crate) fn find(&self, endpoint: &Endpoint) -> Option<EndpointId> {
+        self.lock().state.find(endpoint)
+    }
+
+    pub(crate) fn snapshot(&self) -> Vec<(EndpointView, Usage)> {
+        let inner = self.lock();
+        let usage = |view: &EndpointView| {
+            inner
+                .links
+                .get(&view.id)
+                .map_or_else(Usage::default, Link::usage)
+        };
+        let views = inner.state.snapshot(Instant::now().into_std());
+        views
+            .into_iter()
+            .map(|view| {
+                let usage = usage(&view);
+                (view, usage)
+            })
+            .collect()
+    }
+
+    /// Where every endpoint stands, for the error of a call that found none.
+    pub(crate) fn reports(&self) -> Vec<EndpointReport> {
+        self.lock().state.reports()
+    }
+
+    pub(crate) fn any_active(&self) -> bool {
+        self.lock().state.any_active()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        self.changed.send_replace(());
+    }
+
+    /// The connection for calls is lost: the endpoint is tried again.
+    fn lose(&self, inner: &mut Inner, id: EndpointId, generation: Generation, cause: &str) {
+        if inner
+            .state
+            .lost(id, generation, cause, Instant::now().into_std())
+        {
+            if let Some(link) = inner.links.remove(&id)
+                && link.calls.too_many_pings()
+            {
+                let options = inner.pings.entry(id).or_insert(self.options.ping);
+                options.too_many_pings();
+            }
+            tracing::debug!(endpoint = ?id, cause, "endpoint lost");
+            self.wake();
+        }
+    }
+}
+
+/// What is on an endpoint's connections.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    pub(crate) connections: usize,
+    pub(crate) in_flight: usize,
+}
+
+impl Link {
+    fn usage(&self) -> Usage {
+        let streams = self.streams.get().filter(|streams| streams.is_open());
+        Usage {
+            connections: 1 + usize::from(streams.is_some()),
+            in_flight: self.calls.in_flight(),
+        }
+    }
+}

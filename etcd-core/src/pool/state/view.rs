@@ -1,0 +1,100 @@
+//! What the pool's users ask about the endpoints.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{EndpointId, Generation, Member, Phase, PoolState, Slot};
+use crate::error::EndpointReport;
+use crate::net::endpoint::Endpoint;
+
+/// One endpoint at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct EndpointView {
+    pub(crate) id: EndpointId,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) phase: Phase,
+    /// Of the connections in use; `None` when there are none.
+    pub(crate) generation: Option<Generation>,
+    /// Why it failed last; `None` once it is connected again.
+    pub(crate) cause: Option<Arc<str>>,
+    /// For a frozen endpoint, the time until it is tried again.
+    pub(crate) retry_in: Option<Duration>,
+    pub(crate) member: Member,
+}
+
+impl PoolState {
+    /// All endpoints, in the order of the list.
+    pub(crate) fn snapshot(&self, now: Instant) -> Vec<EndpointView> {
+        let view = |slot: &Slot| {
+            let until = self
+                .frozen()
+                .find(|(frozen, _)| frozen.id == slot.id)
+                .map(|(_, until)| until);
+            EndpointView {
+                id: slot.id,
+                endpoint: slot.endpoint.clone(),
+                phase: until.map_or(slot.phase, |until| Phase::Frozen { until }),
+                generation: slot.generation,
+                cause: slot.cause.clone(),
+                retry_in: until.map(|until| until.saturating_duration_since(now)),
+                member: slot.member,
+            }
+        };
+        self.slots.iter().map(view).collect()
+    }
+
+    /// For the error of a call that found no endpoint: where each stands, and why it does not serve.
+    pub(crate) fn reports(&self) -> Vec<EndpointReport> {
+        let report = |slot: &Slot| {
+            let learner = slot
+                .member
+                .learner
+                .then(|| "a learner, serves only serializable reads".into());
+            EndpointReport {
+                endpoint: slot.endpoint.url().clone(),
+                state: slot.phase.name(),
+                cause: slot.cause.as_deref().map(str::to_owned).or(learner),
+            }
+        };
+        self.slots.iter().map(report).collect()
+    }
+
+    /// The address behind an id; `None` once it was removed.
+    pub(crate) fn endpoint(&self, id: EndpointId) -> Option<&Endpoint> {
+        self.slots
+            .iter()
+            .find(|slot| slot.id == id)
+            .map(|slot| &slot.endpoint)
+    }
+
+    /// The id of an address in the list.
+    pub(crate) fn find(&self, endpoint: &Endpoint) -> Option<EndpointId> {
+        self.slots
+            .iter()
+            .find(|slot| slot.endpoint == *endpoint)
+            .map(|slot| slot.id)
+    }
+
+    pub(crate) fn any_active(&self) -> bool {
+        self.slots.iter().any(|slot| slot.phase == Phase::Active)
+    }
+
+    /// Is there another endpoint that can take over everything from this one? Suspect ones and learners cannot.
+    pub(crate) fn has_other(&self, than: EndpointId) -> bool {
+        self.slots
+            .iter()
+            .any(|slot| slot.id != than && slot.serves())
+    }
+}
+
+impl Phase {
+    /// As in the tables and errors for operators.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Phase::Connecting => "Connecting",
+            Phase::Active => "Active",
+            Phase::Suspect => "Suspect",
+            Phase::Frozen { .. } => "Frozen",
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Real etcd clusters on loopback ports, to be killed, stopped and restarted.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! use etcd_tests::cluster::Cluster;
+//!
+//! let cluster = Cluster::start(3).await?;
+//! let leader = cluster.wait_leader().await?;
+//! cluster.kill(leader).await?; // SIGKILL
+//! assert_ne!(cluster.wait_leader().await?, leader);
+//! cluster.restart(leader)?;
+//! cluster.wait_ready(leader).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Suites that kill nothing take a [`Target`] instead: one member for the whole test binary, or the user's own cluster.
+
+mod member;
+mod query;
+mod target;
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use self::member::{Janitor, Process, default_binary, ended, excerpt};
+pub use self::target::{Prefix, Target};
+use crate::ports::Port;
+use crate::{http, lock};
+
+/// How long a member may take to serve, on a machine that is busy with other test binaries.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long a member may take over a graceful end.
+const TERMINATE_LIMIT: Duration = Duration::from_secs(30);
+/// How long a member may take to answer one of the harness's own requests.
+const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+
+/// A running etcd cluster of this test's own.
+///
+/// Members are named by index, from 0.  Dropping the cluster kills every member, stopped ones too, and removes all files;
+/// the same happens when the test process is killed.
+#[derive(Debug)]
+pub struct Cluster {
+    // Dropped in this order: processes first, then their files, then the janitor, who finds nothing left to do.
+    members: Vec<Member>,
+    dir: TempDir,
+    _janitor: Janitor,
+}
+
+/// How to start a [`Cluster`].
+#[derive(Debug, Clone)]
+pub struct Builder {
+    members: usize,
+    args: Vec<String>,
+    binary: Option<PathBuf>,
+}
+
+#[derive(Debug)]
+struct Member {
+    client: Port,
+    _peer: Port,
+    binary: PathBuf,
+    args: Vec<String>,
+    log: PathBuf,
+    process: Mutex<Option<Process>>,
+}
+
+impl Cluster {
+    /// Starts a cluster of `members` members and waits until each of them serves and knows a leader.
+    ///
+    /// # Errors
+    /// When a member ends or is not ready within 60 s; the error has its log, shortened.
+    pub async fn start(members: usize) -> Result<Cluster> {
+        Self::builder().members(members).start().await
+    }
+
+    /// A cluster with settings: one member, etcd's default flags but for fsync (off) and log level (warn).
+    pub fn builder() -> Builder {
+        Builder {
+            members: 1,
+            args: Vec::new(),
+            binary: None,
+        }
+    }
+
+    /// How many members the cluster has, running or not.
+    #[expect(clippy::len_without_is_empty, reason = "a cluster is never empty")]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The client URL of every member, `http://127.0.0.1:port`.
+    pub fn endpoints(&self) -> Vec<String> {
+        (0..self.len()).map(|i| self.endpoint(i)).collect()
+    }
+
+    /// The client URL of member `i`.
+    ///
+    /// # Panics
+    /// Like every method that takes an index: when there is no member `i`.
+    pub fn endpoint(&self, i: usize) -> String {
+        format!("http://{}", self.members[i].host())
+    }
+
+    /// The client address of member `i`, as `127.0.0.1:port`: what a [`Proxy`](crate::proxy::Proxy) connects to.
+    pub fn address(&self, i: usize) -> String {
+        self.members[i].host()
+    }
+
+    /// The directory with all data and logs (`m0.log`, `m1.log`, …); it goes with the cluster.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Kills member `i` with SIGKILL, stopped or not, and returns when it is gone.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub async fn kill(&self, i: usize) -> Result<()> {
+        self.end(i, Signal::KILL).await
+    }
+
+    /// Ends member `i` with SIGTERM, as an operator would: it hands over leadership and closes its streams.
+    ///
+    /// # Errors
+    /// When it is not running, or has not ended after 30 s (a stopped member does not).
+    pub async fn terminate(&self, i: usize) -> Result<()> {
+        self.end(i, Signal::TERM).await
+    }
+
+    /// Stops member `i` with SIGSTOP: its sockets stay open, nothing answers.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn pause(&self, i: usize) -> Result<()> {
+        self.members[i].signal(Signal::STOP)
+    }
+
+    /// Lets a member that was paused go on (SIGCONT).
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn resume(&self, i: usize) -> Result<()> {
+        self.members[i].signal(Signal::CONT)
+    }
+
+    /// Starts member `i` again on its old ports and data, killing it first if it runs. Does not wait: see
+    /// [`wait_ready`](Self::wait_ready).
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn restart(&self, i: usize) -> Result<()> {
+        self.members[i].start()
+    }
+
+    /// Waits until member `i` serves and knows a leader.
+    ///
+    /// # Errors
+    /// When it has ended, or is not ready within 60 s; the error has its log, shortened.
+    pub async fn wait_ready(&self, i: usize) -> Result<()> {
+        let member = &self.members[i];
+        let start = Instant::now();
+        loop {
+            member.check_running()?;
+            match http::get_async(member.host(), "/health", ANSWER_LIMIT).await {
+                Ok(_) => return Ok(()),
+                Err(cause) if start.elapsed() > START_LIMIT => {
+                    return Err(cause.context(format!(
+                        "member {i} is not ready after {START_LIMIT:?}:\n{}",
+                        excerpt(&member.log)
+                    )));
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    async fn end(&self, i: usize, signal: Signal) -> Result<()> {
+        let member = &self.members[i];
+        member.signal(signal)?;
+        let exited = || {
+            Ok(lock(&member.process)
+                .as_mut()
+                .map_or(Ok(None), Process::exited)?
+                .is_some())
+        };
+        ended(exited, TERMINATE_LIMIT)
+            .await
+            .with_context(|| format!("member {i}"))?;
+        lock(&member.process).take();
+        Ok(())
+    }
+}
+
+impl Builder {
+    /// How many members; 1 unless told.
+    pub fn members(mut self, members: usize) -> Self {
+        self.members = members;
+        self
+    }
+
+    /// More etcd flags, for every member.
+    pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// The etcd to run; unless told, the one the environment variable `ETCD_BIN` names, else the 3.7.2 that comes with the tests.
+    pub fn binary(mut self, path: impl Into<PathBuf>) -> Self {
+        self.binary = Some(path.into());
+        self
+    }
+
+    /// Starts the cluster and waits until every member serves and knows a leader.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub async fn start(self) -> Result<Cluster> {
+        ensure!(self.members > 0, "a cluster has at least one member");
+        // Ports are reserved among test processes; another program can still be quicker.
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self.attempt().await {
+                Err(cause)
+                    if attempts < 4 && format!("{cause:#}").contains("address already in use") => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn attempt(&self) -> Result<Cluster> {
+        let binary = self.binary.clone().map_or_else(default_binary, Ok)?;
+        let dir = tempfile::Builder::new().prefix("etcd-tests-").tempdir()?;
+        let janitor = Janitor::start(dir.path())?;
+        let ports = (0..self.members)
+            .map(|_| Ok((Port::reserve()?, Port::reserve()?)))
+            .collect::<Result<Vec<_>>>()?;
+        let peers: Vec<_> = ports
+            .iter()
+            .enumerate()
+            .map(|(i, (_, peer))| format!("m{i}=http://{}", peer.address()))
+            .collect();
+        let peers = peers.join(",");
+        let token = dir.path().to_string_lossy().into_owned();
+        let member = |(i, (client, peer)): (usize, (Port, Port))| Member {
+            args: self.flags(i, &client, &peer, &peers, &token, dir.path()),
+            log: dir.path().join(format!("m{i}.log")),
+            binary: binary.clone(),
+            client,
+            _peer: peer,
+            process: Mutex::new(None),
+        };
+        let members = ports.into_iter().enumerate().map(member).collect();
+        let cluster = Cluster {
+            members,
+            dir,
+            _janitor: janitor,
+        };
+        for member in &cluster.members {
+            member.start()?;
+        }
+        for i in 0..cluster.len() {
+            cluster.wait_ready(i).await?;
+        }
+        Ok(cluster)
+    }
+
+    fn flags(
+        &self,
+        i: usize,
+        client: &Port,
+        peer: &Port,
+        peers: &str,
+        token: &str,
+        dir: &Path,
+    ) -> Vec<String> {
+        let client = format!("http://{}", client.address());
+        let peer = format!("http://{}", peer.address());
+        let data = dir.join(format!("m{i}")).display().to_string();
+        let flags = [
+            ("name", format!("m{i}").as_str()),
+            ("data-dir", &data),
+            ("listen-client-urls", &client),
+            ("advertise-client-urls", &client),
+            ("listen-peer-urls", &peer),
+            ("initial-advertise-peer-urls", &peer),
+            ("initial-cluster", peers),
+            ("initial-cluster-token", token),
+            ("log-level", "warn"),
+        ]
+        .map(|(flag, value)| format!("--{flag}={value}"));
+        let fsync = "--unsafe-no-fsync".to_owned();
+        flags
+            .into_iter()
+            .chain([fsync])
+            .chain(self.args.iter().cloned())
+            .collect()
+    }
+}
+
+impl Member {
+    fn host(&self) -> String {
+        self.client.address().to_string()
+    }
+
+    fn start(&self) -> Result<()> {
+        let mut process = lock(&self.process);
+        process.take();
+        *process = Some(Process::start(&self.binary, &self.args, &self.log)?);
+        Ok(())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        lock(&self.process)
+            .as_mut()
+            .context("the member is not running")?
+            .signal(signal)
+    }
+
+    fn check_running(&self) -> Result<()> {
+        let Some(status) = lock(&self.process)
+            .as_mut()
+            .context("the member is not running")?
+            .exited()?
+        else {
+            return Ok(());
+        };
+        bail!(
+            "{} ended with {status}:\n{}",
+            self.binary.display(),
+            excerpt(&self.log)
+        )
+    }
+}

@@ -1,0 +1,227 @@
+//! Real members start, die, stop and come back as told, and nothing of them is left.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use etcd_tests::cluster::{Cluster, Target};
+use etcd_tests::wait;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn listens(address: &str) -> bool {
+    TcpStream::connect(address).is_ok()
+}
+
+/// One JSON request to the gateway of a member.
+fn gateway(endpoint: &str, path: &str, json: &str) -> String {
+    use std::io::{Read, Write};
+    let host = endpoint.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(host).unwrap();
+    let length = json.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n{json}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_killed_leader_is_replaced_and_comes_back_on_its_port() {
+    let start = Instant::now();
+    let cluster = Cluster::start(3).await.unwrap();
+    println!("three members were ready after {:?}", start.elapsed());
+    let leader = cluster.wait_leader().await.unwrap();
+    assert_eq!(cluster.leader().await.unwrap(), leader);
+
+    cluster.kill(leader).await.unwrap();
+    assert!(!listens(&cluster.address(leader)));
+    assert!(cluster.kill(leader).await.is_err(), "it is not running");
+    let next = cluster.wait_leader().await.unwrap();
+    assert_ne!(next, leader);
+
+    cluster.restart(leader).unwrap();
+    cluster.wait_ready(leader).await.unwrap();
+    assert!(listens(&cluster.address(leader)));
+}
+
+#[tokio::test]
+async fn a_paused_leader_keeps_its_sockets_and_is_voted_out() {
+    let cluster = Cluster::start(3).await.unwrap();
+    let leader = cluster.wait_leader().await.unwrap();
+    cluster.pause(leader).unwrap();
+    assert!(
+        listens(&cluster.address(leader)),
+        "the kernel still accepts for it"
+    );
+    assert!(cluster.metrics(leader).await.is_err(), "it answers nothing");
+    assert_ne!(cluster.wait_leader().await.unwrap(), leader);
+
+    cluster.resume(leader).unwrap();
+    cluster.wait_ready(leader).await.unwrap();
+    cluster.metrics(leader).await.unwrap();
+}
+
+#[tokio::test]
+async fn data_survives_a_restart_and_metrics_are_readable() {
+    let cluster = Cluster::start(1).await.unwrap();
+    let puts = [("grpc_method", "Put")];
+    let before = cluster
+        .metric(0, "grpc_server_started_total", &puts)
+        .await
+        .unwrap();
+    gateway(
+        &cluster.endpoint(0),
+        "/v3/kv/put",
+        r#"{"key":"YQ==","value":"Yg=="}"#,
+    );
+    assert_eq!(
+        cluster
+            .metric(0, "grpc_server_started_total", &puts)
+            .await
+            .unwrap(),
+        before + 1.0
+    );
+    assert_eq!(
+        cluster
+            .metric(0, "etcd_debugging_mvcc_watcher_total", &[])
+            .await
+            .unwrap(),
+        0.0
+    );
+    assert!(cluster.metric(0, "no_such_metric", &[]).await.is_err());
+
+    cluster.terminate(0).await.unwrap();
+    cluster.restart(0).unwrap();
+    cluster.wait_ready(0).await.unwrap();
+    assert!(
+        gateway(&cluster.endpoint(0), "/v3/kv/range", r#"{"key":"YQ=="}"#)
+            .contains(r#""value":"Yg==""#)
+    );
+}
+
+#[tokio::test]
+async fn a_member_that_cannot_start_is_an_error_with_its_log() {
+    let error = Cluster::builder()
+        .args(["--no-such-flag"])
+        .start()
+        .await
+        .unwrap_err();
+    assert!(format!("{error:#}").contains("no-such-flag"), "{error:#}");
+    let error = Cluster::builder()
+        .binary("/no/such/etcd")
+        .start()
+        .await
+        .unwrap_err();
+    assert!(format!("{error:#}").contains("/no/such/etcd"), "{error:#}");
+}
+
+#[tokio::test]
+async fn a_dropped_cluster_leaves_nothing_even_when_paused_or_panicking() {
+    let cluster = Cluster::start(1).await.unwrap();
+    cluster.pause(0).unwrap();
+    let (address, dir) = (cluster.address(0), cluster.dir().to_owned());
+    let panicked = tokio::spawn(async move {
+        let _cluster = cluster;
+        panic!("a test fails");
+    });
+    assert!(panicked.await.unwrap_err().is_panic());
+    assert!(!listens(&address));
+    assert!(!dir.exists());
+}
+
+/// Runs itself once more as a process of its own, whose cluster (one member running, one stopped) is left behind by SIGKILL.
+#[tokio::test]
+async fn a_killed_test_process_leaves_no_etcd_and_no_files() {
+    const CHILD: &str = "ETCD_TESTS_LEAVE_A_CLUSTER";
+    if std::env::var_os(CHILD).is_some() {
+        let cluster = Cluster::start(3).await.unwrap();
+        cluster.pause(2).unwrap();
+        println!(
+            "\nleft {} {}",
+            cluster.dir().display(),
+            (0..3)
+                .map(|i| cluster.address(i))
+                .collect::<Vec<_>>()
+                .join(" ")
+        );
+        std::future::pending::<()>().await;
+    }
+    let name = "cluster::a_killed_test_process_leaves_no_etcd_and_no_files";
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(CHILD, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let left = lines
+        .find_map(|line| line.unwrap().strip_prefix("left ").map(str::to_owned))
+        .unwrap();
+    let mut words = left.split(' ');
+    let dir = PathBuf::from(words.next().unwrap());
+    let addresses: Vec<_> = words.collect();
+    assert_eq!(etcds_of(&dir), 3);
+
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let gone = async || {
+        !addresses.iter().any(|address| listens(address)) && etcds_of(&dir) == 0 && !dir.exists()
+    };
+    wait::until("nothing is left", LIMIT, gone).await.unwrap();
+}
+
+/// How many processes have `dir` in their command line, not counting zombies (their command line is empty).
+fn etcds_of(dir: &Path) -> usize {
+    let dir = format!("--data-dir={}/", dir.display());
+    let listed = Command::new("ps")
+        .args(["-A", "-ww", "-o", "args="])
+        .output()
+        .unwrap();
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    listed
+        .lines()
+        .filter(|line| line.contains(&dir) && !line.starts_with("sh "))
+        .count()
+}
+
+#[tokio::test]
+async fn tests_of_one_binary_share_a_target_and_leave_no_keys_in_it() {
+    let (target, again) = (Target::get().await.unwrap(), Target::get().await.unwrap());
+    assert_eq!(target.endpoints(), again.endpoints());
+    let (prefix, other) = (target.prefix(), target.prefix());
+    assert_ne!(*prefix, *other);
+
+    // "etcd-tests/" and "etcd-tests0" in base64: everything any test has put.
+    let everything = r#"{"key":"ZXRjZC10ZXN0cy8=","range_end":"ZXRjZC10ZXN0czA="}"#;
+    let endpoint = &target.endpoints()[0];
+    let put = |key: String| {
+        gateway(
+            endpoint,
+            "/v3/kv/txn",
+            &format!(r#"{{"success":[{{"requestPut":{{"key":"{key}","value":"dg=="}}}}]}}"#),
+        )
+    };
+    let key = base64_of(&prefix.key("a"));
+    assert!(put(key.clone()).contains("200 OK"));
+    assert!(gateway(endpoint, "/v3/kv/range", everything).contains(&key));
+    drop(other);
+    assert!(
+        gateway(endpoint, "/v3/kv/range", everything).contains(&key),
+        "another prefix's end deletes only its own keys"
+    );
+    drop(prefix);
+    assert!(!gateway(endpoint, "/v3/kv/range", everything).contains(&key));
+}
+
+/// By way of a tool, to check the harness's own encoder against somebody else's.
+fn base64_of(text: &str) -> String {
+    let script = format!("printf %s '{text}' | base64 -w0");
+    let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
