@@ -23,7 +23,7 @@ impl Client {
             endpoint: view.endpoint.url().clone(),
             state: state(&view),
             leases: self.shared.leases.kept_on(view.id),
-            watchers: 0,
+            watchers: self.shared.watches.watchers_on(view.id),
             connections: usage.connections,
             in_flight: usage.in_flight,
         };
