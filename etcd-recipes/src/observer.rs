@@ -22,7 +22,7 @@
 //!         Event::Reset { kvs, revision } => println!("{} keys at revision {revision}", kvs.len()),
 //!         Event::Put(kv) => println!("{:?} = {:?}", kv.key, kv.value),
 //!         Event::Delete { key, .. } => println!("{key:?} is gone"),
-//!         Event::Progress { .. } => {}
+//!         _ => {}
 //!     }
 //! }
 //! # }
