@@ -20,6 +20,7 @@ use crate::options::{ClientBuilder, Options};
 use crate::pool::state::Want;
 use crate::pool::{EndpointId, Pool};
 use crate::request::Request;
+use crate::watch::Hub;
 
 /// A handle to an etcd cluster. Cloning is cheap; all clones and views share connections, watches and leases.
 ///
@@ -36,6 +37,7 @@ pub struct Client {
 /// What all clones and views share.
 pub(crate) struct Shared {
     pub(crate) pool: Arc<Pool>,
+    pub(crate) watches: Hub,
     pub(crate) options: Options,
     pub(crate) leases: Arc<Keeper>,
     budget: Budget,
@@ -86,6 +88,7 @@ impl Client {
             shared: Arc::new(Shared {
                 leases: Keeper::new(pool.clone(), Clock::default()),
                 pool,
+                watches: Hub::new(&options),
                 options,
                 budget: Budget::default(),
             }),

@@ -21,6 +21,7 @@ mod request;
 mod table;
 mod txn;
 mod verbs;
+mod watch;
 
 pub use client::Client;
 pub use compare::{Compare, Operand};
@@ -37,3 +38,4 @@ pub use range::{IntoBytes, KeyRange};
 pub use request::Request;
 pub use table::{EndpointState, Endpoints, Row};
 pub use txn::{IntoOps, Op, Txn};
+pub use watch::{Batch, Watch, Watcher};

@@ -351,10 +351,6 @@ impl Pool {
         self.lock().state.reports()
     }
 
-    pub(crate) fn any_active(&self) -> bool {
-        self.lock().state.any_active()
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -243,7 +243,7 @@ fn a_timer_that_is_late_within_the_tolerance_does() {
 fn an_answer_that_waited_while_we_were_stopped_counts() {
     let mut sim = Sim::new(1);
     sim.calls(1).run(150);
-    sim.arrivals.clear();
+    sim.pongs.clear();
     sim.now = 20_000;
     sim.ping.on_pong(sim.at(20_000));
     sim.tick();
