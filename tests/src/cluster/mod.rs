@@ -63,7 +63,7 @@ pub struct Builder {
 #[derive(Debug)]
 struct Member {
     client: Port,
-    _peer: Port,
+    peer: Port,
     binary: PathBuf,
     args: Vec<String>,
     log: PathBuf,
@@ -164,20 +164,7 @@ impl Cluster {
     /// When it has ended, or is not ready within 60 s; the error has its log, shortened.
     pub async fn wait_ready(&self, i: usize) -> Result<()> {
         let member = &self.members[i];
-        let start = Instant::now();
-        loop {
-            member.check_running()?;
-            match http::get_async(member.host(), "/health", ANSWER_LIMIT).await {
-                Ok(_) => return Ok(()),
-                Err(cause) if start.elapsed() > START_LIMIT => {
-                    return Err(cause.context(format!(
-                        "member {i} is not ready after {START_LIMIT:?}:\n{}",
-                        excerpt(&member.log)
-                    )));
-                }
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
+        member.until_answers(&member.client, "/health").await
     }
 
     async fn end(&self, i: usize, signal: Signal) -> Result<()> {
@@ -253,7 +240,7 @@ impl Builder {
             log: dir.path().join(format!("m{i}.log")),
             binary: binary.clone(),
             client,
-            _peer: peer,
+            peer,
             process: Mutex::new(None),
         };
         let members = ports.into_iter().enumerate().map(member).collect();
@@ -262,8 +249,11 @@ impl Builder {
             dir,
             _janitor: janitor,
         };
+        // One after the other: a new member first asks its peers whether it was ever a member, and would wait a whole second
+        // for one that listens but does not answer yet, because it is asking the same.
         for member in &cluster.members {
             member.start()?;
+            member.until_answers(&member.peer, "/members").await?;
         }
         for i in 0..cluster.len() {
             cluster.wait_ready(i).await?;
@@ -321,6 +311,22 @@ impl Member {
             .as_mut()
             .context("the member is not running")?
             .signal(signal)
+    }
+
+    /// Waits until GET `path` on one of the member's ports is answered with 200.
+    async fn until_answers(&self, port: &Port, path: &'static str) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            self.check_running()?;
+            match http::get_async(port.address().to_string(), path, ANSWER_LIMIT).await {
+                Ok(_) => return Ok(()),
+                Err(cause) if start.elapsed() > START_LIMIT => {
+                    let log = excerpt(&self.log);
+                    return Err(cause.context(format!("no {path} within {START_LIMIT:?}:\n{log}")));
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
     }
 
     fn check_running(&self) -> Result<()> {

@@ -259,6 +259,8 @@ async fn pings_are_answered_until_told_otherwise_and_counted_with_their_time() {
             .await
             .is_err()
     );
+    let both = async || server.pings().len() == 2;
+    wait::until("both were seen", LIMIT, both).await.unwrap();
     let seen = server.pings();
     assert!(
         seen.len() == 2
