@@ -58,6 +58,7 @@ pub struct Builder {
     members: usize,
     args: Vec<String>,
     binary: Option<PathBuf>,
+    client_ports: Vec<u16>,
 }
 
 #[derive(Debug)]
@@ -85,6 +86,7 @@ impl Cluster {
             members: 1,
             args: Vec::new(),
             binary: None,
+            client_ports: Vec::new(),
         }
     }
 
@@ -203,6 +205,12 @@ impl Builder {
         self
     }
 
+    /// The client ports that the members should have, in their order. A member whose port is taken, or that has none here, gets any.
+    pub fn client_ports(mut self, ports: impl IntoIterator<Item = u16>) -> Self {
+        self.client_ports = ports.into_iter().collect();
+        self
+    }
+
     /// Starts the cluster and waits until every member serves and knows a leader.
     ///
     /// # Errors
@@ -226,7 +234,11 @@ impl Builder {
         let dir = tempfile::Builder::new().prefix("etcd-tests-").tempdir()?;
         let janitor = Janitor::start(dir.path())?;
         let ports = (0..self.members)
-            .map(|_| Ok((Port::reserve()?, Port::reserve()?)))
+            .map(|i| {
+                let wanted = self.client_ports.get(i).copied();
+                let client = wanted.map_or_else(Port::reserve, Port::prefer)?;
+                Ok((client, Port::reserve()?))
+            })
             .collect::<Result<Vec<_>>>()?;
         let peers: Vec<_> = ports
             .iter()
