@@ -15,7 +15,10 @@ async fn history() -> (Cluster, Client, Vec<i64>) {
 }
 
 fn assert_compacted(error: &Error) {
-    assert!(error.is_compacted() && !error.is_future_revision(), "{error}");
+    assert!(
+        error.is_compacted() && !error.is_future_revision(),
+        "{error}"
+    );
     assert_eq!(
         (error.code(), error.etcd(), error.outcome()),
         (

@@ -124,7 +124,10 @@ async fn a_limit_says_whether_there_is_more_and_counts_all() {
     let (client, prefix) = client().await;
     seed(&client, &prefix).await;
     for (limit, letters, more) in [(0, "abcde", false), (2, "ab", true), (5, "abcde", false)] {
-        let reply = client.get(Get::prefix(&*prefix).limit(limit)).await.unwrap();
+        let reply = client
+            .get(Get::prefix(&*prefix).limit(limit))
+            .await
+            .unwrap();
         assert_eq!(ends(&reply, &prefix).concat(), letters.as_bytes());
         assert_eq!((reply.more, reply.count), (more, 5), "limit {limit}");
     }
@@ -176,7 +179,10 @@ async fn only_keys_or_only_their_number_can_be_asked_for() {
     assert!(reply.kvs.iter().all(|kv| kv.value.is_empty()));
     assert_eq!(reply.kvs[0].create_revision, revisions[1]);
 
-    let reply = client.get(Get::prefix(&*prefix).count_only()).await.unwrap();
+    let reply = client
+        .get(Get::prefix(&*prefix).count_only())
+        .await
+        .unwrap();
     assert_eq!((reply.count, reply.kvs.len()), (5, 0));
 }
 
@@ -246,7 +252,10 @@ async fn a_revision_that_is_still_to_come_cannot_be_read() {
     let now = client.put(prefix.key("k"), "v").await.unwrap().revision();
     let future = Get::key(prefix.key("k")).revision(now + 1_000_000);
     let error = client.get(future).await.unwrap_err();
-    assert!(error.is_future_revision() && !error.is_compacted(), "{error}");
+    assert!(
+        error.is_future_revision() && !error.is_compacted(),
+        "{error}"
+    );
     assert_eq!(
         (error.code(), error.outcome()),
         (Some(Code::OutOfRange), Outcome::NotApplied)
