@@ -10,7 +10,9 @@ use prost::Message;
 use crate::budget::Budget;
 use crate::call::{Plan, run};
 use crate::class;
+use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::lease::keeper::Keeper;
 use crate::limits;
 use crate::net::endpoint::Endpoint;
 use crate::net::{Metadata, grpc};
@@ -18,6 +20,7 @@ use crate::options::{ClientBuilder, Options};
 use crate::pool::state::Want;
 use crate::pool::{EndpointId, Pool};
 use crate::request::Request;
+use crate::watch::Hub;
 
 /// A handle to an etcd cluster. Cloning is cheap; all clones and views share connections, watches and leases.
 ///
@@ -34,7 +37,9 @@ pub struct Client {
 /// What all clones and views share.
 pub(crate) struct Shared {
     pub(crate) pool: Arc<Pool>,
+    pub(crate) watches: Hub,
     pub(crate) options: Options,
+    pub(crate) leases: Arc<Keeper>,
     budget: Budget,
 }
 
@@ -81,7 +86,9 @@ impl Client {
         };
         Self {
             shared: Arc::new(Shared {
+                leases: Keeper::new(pool.clone(), Clock::default()),
                 pool,
+                watches: Hub::new(&options),
                 options,
                 budget: Budget::default(),
             }),
@@ -214,7 +221,7 @@ impl Client {
         let Some(text) = &self.view.endpoint else {
             return Ok(None);
         };
-        let endpoint = Endpoint::parse(text).map_err(|wrong| Error::config("endpoint", wrong))?;
+        let endpoint = Endpoint::parse(text)?;
         match self.shared.pool.find(&endpoint) {
             Some(id) => Ok(Some(id)),
             None => Err(Error::config(

@@ -224,8 +224,7 @@ impl ClientBuilder {
     /// `Error::Config` for a bad option or endpoint, or outside a tokio runtime.
     pub fn build(self) -> Result<Client> {
         self.options.check()?;
-        let endpoints = Endpoint::parse_list(&self.endpoints)
-            .map_err(|wrong| Error::config("endpoints", wrong))?;
+        let endpoints = Endpoint::parse_list(&self.endpoints)?;
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(Error::config(
                 "build",

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`cluster`] | [`Cluster`](cluster::Cluster): real etcd members to kill, pause and restart; [`Target`](cluster::Target): one shared member, or the user's cluster |
 //! | [`proxy`] | [`Proxy`](proxy::Proxy): a TCP proxy that blocks, delays, cuts and resets |
+//! | [`scripted`] | [`Scripted`](scripted::Scripted): a gRPC server that misbehaves, frame by frame |
 //! | [`wait`] | waiting for a condition in place of sleeping |
 //!
 //! Nothing here outlives the test: dropping a value ends what it started, and when the test process itself is killed, a
@@ -13,6 +14,7 @@ pub mod cluster;
 mod http;
 mod ports;
 pub mod proxy;
+pub mod scripted;
 pub mod wait;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -113,7 +113,7 @@ async fn connect(
     ping: PingOptions,
     options: &PoolOptions,
 ) -> Result<Connection> {
-    let name: Arc<str> = endpoint.to_string().into();
+    let name = endpoint.url().clone();
     let limit = options.connect_timeout;
     let failed = |cause: Box<dyn std::error::Error + Send + Sync>| {
         Error::connection(name.clone(), Outcome::NotApplied, cause)
@@ -201,38 +201,17 @@ async fn watch_calls(
     generation: Generation,
     mut condition: watch::Receiver<Condition>,
 ) {
+    let mut gone = false;
+    // Looks before it waits: the connection may have changed before anybody listened.
     loop {
-        let gone = condition.changed().await.is_err();
         let now = *condition.borrow_and_update();
-        let Some(pool) = pool.upgrade() else { return };
-        let mut inner = pool.lock();
-        let Some(link) = inner
-            .links
-            .get(&id)
-            .filter(|link| link.generation == generation)
-        else {
-            return;
-        };
-        if gone || !link.calls.is_open() {
-            let cause = link.calls.cause();
-            pool.lose(&mut inner, id, generation, &cause);
+        let on = pool
+            .upgrade()
+            .is_some_and(|pool| pool.observe(id, generation, now, gone));
+        if !on {
             return;
         }
-        let turned = match now {
-            Condition::Suspect => {
-                if let Some(streams) = link.streams.get() {
-                    streams.probe();
-                }
-                inner.state.suspect(id, generation)
-            }
-            Condition::Alive => inner.state.alive(id, generation),
-            Condition::Closed => false,
-        };
-        drop(inner);
-        if turned {
-            tracing::debug!(endpoint = ?id, ?now, "endpoint turned");
-            pool.wake();
-        }
+        gone = condition.changed().await.is_err();
     }
 }
 
@@ -258,6 +237,36 @@ async fn watch_streams(
 }
 
 impl Pool {
+    /// Takes note of the condition of a connection for calls; false when there is no more to see.
+    fn observe(&self, id: EndpointId, generation: Generation, now: Condition, gone: bool) -> bool {
+        let mut inner = self.lock();
+        let link = inner.links.get(&id);
+        let Some(link) = link.filter(|link| link.generation == generation) else {
+            return false;
+        };
+        if gone || !link.calls.is_open() {
+            let cause = link.calls.cause();
+            self.lose(&mut inner, id, generation, &cause);
+            return false;
+        }
+        let turned = match now {
+            Condition::Suspect => {
+                if let Some(streams) = link.streams.get() {
+                    streams.probe();
+                }
+                inner.state.suspect(id, generation)
+            }
+            Condition::Alive => inner.state.alive(id, generation),
+            Condition::Closed => false,
+        };
+        drop(inner);
+        if turned {
+            tracing::debug!(endpoint = ?id, ?now, "endpoint turned");
+            self.wake();
+        }
+        true
+    }
+
     /// Takes a new connection into use.
     fn add(&self, id: EndpointId, calls: &Connection, member: Member) -> Option<Generation> {
         let now = Instant::now().into_std();

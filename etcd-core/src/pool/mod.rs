@@ -14,7 +14,7 @@ use etcd_proto::etcdserverpb::ResponseHeader;
 use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
 
-use self::state::{EndpointView, Generation, Header, Load, Phase, PoolState, Want};
+use self::state::{EndpointView, Generation, Header, Load, PoolState, Want};
 use crate::backoff::Backoff;
 use crate::error::{EndpointReport, Error, Outcome, Result};
 use crate::net::endpoint::Endpoint;
@@ -158,6 +158,11 @@ impl Pool {
     /// # Errors
     /// `Error::Closed`, or `Error::Config` when the pinned endpoint is not one of the client's.
     pub(crate) async fn acquire(&self, want: &Want<'_>) -> Result<Picked> {
+        if let Some(picked) = self.pick(want)
+            && !self.is_closed()
+        {
+            return Ok(picked);
+        }
         let mut changed = self.changed.subscribe();
         let mut closed = self.closed.subscribe();
         loop {
@@ -166,7 +171,6 @@ impl Pool {
                     outcome: Outcome::NotApplied,
                 });
             }
-            changed.mark_unchanged();
             if let Some(picked) = self.pick(want) {
                 return Ok(picked);
             }
@@ -342,21 +346,9 @@ impl Pool {
             .collect()
     }
 
-    /// Every endpoint with its state and last cause, for the error of a call that found none.
+    /// Where every endpoint stands, for the error of a call that found none.
     pub(crate) fn reports(&self) -> Vec<EndpointReport> {
-        let inner = self.lock();
-        let views = inner.state.snapshot(Instant::now().into_std());
-        let causes = inner.state.causes();
-        let report = |(view, (_, cause)): (EndpointView, (Endpoint, Arc<str>))| EndpointReport {
-            endpoint: view.endpoint.to_string().into(),
-            state: phase_name(view.phase),
-            cause: Some(cause.to_string()),
-        };
-        views.into_iter().zip(causes).map(report).collect()
-    }
-
-    pub(crate) fn any_active(&self) -> bool {
-        self.lock().state.any_active()
+        self.lock().state.reports()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -399,15 +391,5 @@ impl Link {
             connections: 1 + usize::from(streams.is_some()),
             in_flight: self.calls.in_flight(),
         }
-    }
-}
-
-/// The state's name in tables and errors.
-pub(crate) fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Connecting => "Connecting",
-        Phase::Active => "Active",
-        Phase::Suspect => "Suspect",
-        Phase::Frozen { .. } => "Frozen",
     }
 }

@@ -17,18 +17,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::leader::Probe;
+use crate::backoff::Backoff;
 use crate::net::endpoint::Endpoint;
 
 pub(crate) use self::choice::{Load, Want};
 pub(crate) use self::leader::{Header, Member};
 pub(crate) use self::view::EndpointView;
 
-/// The first delay after a failure; each further one doubles it.
+/// The delays between attempts: 200 ms doubling to 25.6 s.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
-/// How often the first delay doubles: 200 ms to 25.6 s.
-const MAX_DOUBLINGS: u32 = 7;
-/// The part of a delay that chance may take off, so that clients that failed together do not come back together.
-const JITTER: f64 = 0.2;
+const MAX_DELAY: Duration = Duration::from_millis(25_600);
 /// From one attempt to the next at most, while no other endpoint can take over.
 const ALONE_EVERY: Duration = Duration::from_secs(1);
 /// A connection that lived this long makes up for the failures before it.
@@ -73,19 +71,21 @@ struct Slot {
     phase: Phase,
     /// Of the connections in use; `None` when there are none.
     generation: Option<Generation>,
-    /// 0: a lost connection may be tried again without delay. From 1 on the next delay is 200 ms × 2^(attempt − 1).
-    attempt: u32,
+    /// Lost connections were retried without delay already, and since then none has proven itself.
+    retried: bool,
+    delays: Backoff,
     /// When the last attempt began.
     tried: Instant,
     /// When it last became connected.
     connected: Instant,
     /// Why it failed last; `None` once it is connected again.
     cause: Option<Arc<str>>,
+    /// What it told last; nothing is concluded from it without a connection.
     member: Member,
 }
 
 impl PoolState {
-    /// Every endpoint is due at once. `seed` decides jitter and choices.
+    /// Every endpoint is due at once. `seed` decides the choices.
     pub(crate) fn new(endpoints: Vec<Endpoint>, seed: u64, now: Instant) -> Self {
         let rng = fastrand::Rng::with_seed(seed);
         let mut state = Self {
@@ -169,7 +169,9 @@ impl PoolState {
             .iter()
             .position(|slot| slot.id == id && slot.phase == Phase::Connecting);
         if let Some(at) = at {
-            self.freeze(at, 1, cause.into(), now);
+            let slot = &mut self.slots[at];
+            let delay = slot.next_delay();
+            slot.freeze(delay, cause.into(), now);
         }
     }
 
@@ -185,7 +187,15 @@ impl PoolState {
         let Some(at) = self.position(id, generation) else {
             return false;
         };
-        self.freeze(at, 0, cause.into(), now);
+        let slot = &mut self.slots[at];
+        slot.forgive(now);
+        let retried = std::mem::replace(&mut slot.retried, true);
+        let delay = if retried {
+            slot.next_delay()
+        } else {
+            Duration::ZERO
+        };
+        slot.freeze(delay, cause.into(), now);
         true
     }
 
@@ -199,7 +209,10 @@ impl PoolState {
     ) -> bool {
         match self.position(id, generation) {
             Some(at) if self.has_other(id) => {
-                self.freeze(at, 1, NO_LEADER.into(), now);
+                let slot = &mut self.slots[at];
+                slot.forgive(now);
+                let delay = slot.next_delay();
+                slot.freeze(delay, NO_LEADER.into(), now);
                 true
             }
             _ => false,
@@ -227,26 +240,6 @@ impl PoolState {
         turns
     }
 
-    /// Gives up the endpoint's connections and sets when to try it again; `at_least` is the attempt to count from.
-    fn freeze(&mut self, at: usize, at_least: u32, cause: Arc<str>, now: Instant) {
-        let shortened = 1.0 - JITTER * self.rng.f64();
-        let slot = &mut self.slots[at];
-        let proven = slot.generation.is_some()
-            && now.saturating_duration_since(slot.connected) >= PROVEN_AFTER;
-        let attempt = if proven {
-            at_least
-        } else {
-            slot.attempt.max(at_least)
-        };
-        slot.phase = Phase::Frozen {
-            until: now + delay(attempt).mul_f64(shortened),
-        };
-        slot.attempt = attempt.saturating_add(1);
-        slot.generation = None;
-        slot.cause = Some(cause);
-        slot.member = Member::default();
-    }
-
     /// The frozen endpoints, each with the time at which it is tried again.
     fn frozen(&self) -> impl Iterator<Item = (&Slot, Instant)> {
         let alone = !self.slots.iter().any(Slot::serves);
@@ -271,7 +264,8 @@ impl Slot {
             endpoint,
             phase: Phase::Frozen { until: now },
             generation: None,
-            attempt: 0,
+            retried: false,
+            delays: Backoff::new(FIRST_DELAY, 2.0, MAX_DELAY),
             tried: now,
             connected: now,
             cause: None,
@@ -279,15 +273,27 @@ impl Slot {
         }
     }
 
+    /// A connection that lived long enough makes up for the failures before it.
+    fn forgive(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.connected) >= PROVEN_AFTER {
+            self.retried = false;
+            self.delays.reset();
+        }
+    }
+
+    fn next_delay(&mut self) -> Duration {
+        self.delays.next().unwrap_or(MAX_DELAY)
+    }
+
+    /// Gives up the connections.
+    fn freeze(&mut self, delay: Duration, cause: Arc<str>, now: Instant) {
+        self.phase = Phase::Frozen { until: now + delay };
+        self.generation = None;
+        self.cause = Some(cause);
+    }
+
     /// Can it take over any call? Learners cannot.
     fn serves(&self) -> bool {
         self.phase == Phase::Active && !self.member.learner
-    }
-}
-
-fn delay(attempt: u32) -> Duration {
-    match attempt {
-        0 => Duration::ZERO,
-        n => FIRST_DELAY * 2_u32.pow((n - 1).min(MAX_DOUBLINGS)),
     }
 }

@@ -2,5 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod client;
 mod cluster;
 mod proxy;
+mod scripted;
+mod streams;

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{EndpointId, Generation, Member, Phase, PoolState, Slot};
+#[cfg(test)]
+use super::Generation;
+use super::{EndpointId, Member, Phase, PoolState, Slot};
+use crate::error::EndpointReport;
 use crate::net::endpoint::Endpoint;
 
 /// One endpoint at one moment.
@@ -13,6 +16,7 @@ pub(crate) struct EndpointView {
     pub(crate) endpoint: Endpoint,
     pub(crate) phase: Phase,
     /// Of the connections in use; `None` when there are none.
+    #[cfg(test)]
     pub(crate) generation: Option<Generation>,
     /// Why it failed last; `None` once it is connected again.
     pub(crate) cause: Option<Arc<str>>,
@@ -33,6 +37,7 @@ impl PoolState {
                 id: slot.id,
                 endpoint: slot.endpoint.clone(),
                 phase: until.map_or(slot.phase, |until| Phase::Frozen { until }),
+                #[cfg(test)]
                 generation: slot.generation,
                 cause: slot.cause.clone(),
                 retry_in: until.map(|until| until.saturating_duration_since(now)),
@@ -42,21 +47,20 @@ impl PoolState {
         self.slots.iter().map(view).collect()
     }
 
-    /// For the error of a call that found no endpoint: each endpoint, and why it did not serve.
-    pub(crate) fn causes(&self) -> Vec<(Endpoint, Arc<str>)> {
-        let cause = |slot: &Slot| match (&slot.cause, slot.phase) {
-            (Some(cause), _) => cause.clone(),
-            (None, Phase::Connecting | Phase::Frozen { .. }) => "not connected yet".into(),
-            (None, Phase::Suspect) => "connected, but silent".into(),
-            (None, Phase::Active) if slot.member.learner => {
-                "a learner, serves only serializable reads".into()
+    /// For the error of a call that found no endpoint: where each stands, and why it does not serve.
+    pub(crate) fn reports(&self) -> Vec<EndpointReport> {
+        let report = |slot: &Slot| {
+            let learner = slot
+                .member
+                .learner
+                .then(|| "a learner, serves only serializable reads".into());
+            EndpointReport {
+                endpoint: slot.endpoint.url().clone(),
+                state: slot.phase.name(),
+                cause: slot.cause.as_deref().map(str::to_owned).or(learner),
             }
-            (None, Phase::Active) => "connected".into(),
         };
-        self.slots
-            .iter()
-            .map(|slot| (slot.endpoint.clone(), cause(slot)))
-            .collect()
+        self.slots.iter().map(report).collect()
     }
 
     /// The address behind an id; `None` once it was removed.
@@ -75,14 +79,22 @@ impl PoolState {
             .map(|slot| slot.id)
     }
 
-    pub(crate) fn any_active(&self) -> bool {
-        self.slots.iter().any(|slot| slot.phase == Phase::Active)
-    }
-
     /// Is there another endpoint that can take over everything from this one? Suspect ones and learners cannot.
     pub(crate) fn has_other(&self, than: EndpointId) -> bool {
         self.slots
             .iter()
             .any(|slot| slot.id != than && slot.serves())
+    }
+}
+
+impl Phase {
+    /// As in the tables and errors for operators.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Phase::Connecting => "Connecting",
+            Phase::Active => "Active",
+            Phase::Suspect => "Suspect",
+            Phase::Frozen { .. } => "Frozen",
+        }
     }
 }
