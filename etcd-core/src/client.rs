@@ -225,7 +225,10 @@ impl Client {
         let Some(text) = &self.view.endpoint else {
             return Ok(None);
         };
-        let endpoint = Endpoint::parse(text)?;
+        let endpoint = Endpoint::parse(text).map_err(|error| match error {
+            Error::Config(wrong) => Error::config("endpoint", wrong.reason.clone()),
+            error => error,
+        })?;
         match self.shared.pool.find(&endpoint) {
             Some(id) => Ok(Some(id)),
             None => Err(Error::config(
