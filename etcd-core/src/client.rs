@@ -10,7 +10,9 @@ use prost::Message;
 use crate::budget::Budget;
 use crate::call::{Plan, run};
 use crate::class;
+use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::lease::keeper::Keeper;
 use crate::limits;
 use crate::net::endpoint::Endpoint;
 use crate::net::{Metadata, grpc};
@@ -37,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) pool: Arc<Pool>,
     pub(crate) watches: Hub,
     pub(crate) options: Options,
+    pub(crate) leases: Arc<Keeper>,
     budget: Budget,
 }
 
@@ -83,6 +86,7 @@ impl Client {
         };
         Self {
             shared: Arc::new(Shared {
+                leases: Keeper::new(pool.clone(), Clock::default()),
                 pool,
                 watches: Hub::new(&options),
                 options,
@@ -130,6 +134,9 @@ impl Client {
     }
 
     fn plan<R: Request>(&self, request: R) -> Result<Plan> {
+        if self.view.timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(Error::config("timeout", "must be longer than zero"));
+        }
         let wire = request.into_wire()?;
         limits::check(&wire, wire.encoded_len(), &self.shared.options.limits)?;
         let class = class::class(&wire, R::Wire::CLASS);
@@ -156,7 +163,8 @@ impl Client {
         })
     }
 
-    /// A view with another time limit: of each call as a whole, with queueing, connecting and retries.
+    /// A view with another time limit: of each call as a whole, with queueing, connecting and retries. Calls fail with
+    /// `Error::Config` if it is zero.
     #[doc(alias = "with_timeout")]
     pub fn timeout(&self, timeout: Duration) -> Self {
         self.with(|view| view.timeout = Some(timeout))
@@ -217,7 +225,10 @@ impl Client {
         let Some(text) = &self.view.endpoint else {
             return Ok(None);
         };
-        let endpoint = Endpoint::parse(text)?;
+        let endpoint = Endpoint::parse(text).map_err(|error| match error {
+            Error::Config(wrong) => Error::config("endpoint", wrong.reason.clone()),
+            error => error,
+        })?;
         match self.shared.pool.find(&endpoint) {
             Some(id) => Ok(Some(id)),
             None => Err(Error::config(

@@ -5,6 +5,7 @@ use std::fmt;
 use etcd_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use etcd_proto::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest};
 
+use crate::lease::LeaseId;
 use crate::range::{IntoBytes, KeyRange};
 
 /// Reads a key or a range of keys.
@@ -146,10 +147,11 @@ impl Put {
         })
     }
 
-    /// Ties the key to this lease: it is deleted when the lease ends. 0, the default, is no lease.
+    /// Ties the key to a lease, given as its handle, its [`LeaseId`] or a number: the key is deleted when the lease ends.
+    /// 0, the default, is no lease.
     #[doc(alias("with_lease", "WithLease"))]
-    pub fn lease(mut self, id: i64) -> Self {
-        self.0.lease = id;
+    pub fn lease(mut self, lease: impl Into<LeaseId>) -> Self {
+        self.0.lease = lease.into().0;
         self
     }
 

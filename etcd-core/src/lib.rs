@@ -5,10 +5,12 @@ mod budget;
 mod call;
 mod class;
 mod client;
+mod clock;
 mod cluster;
 mod compare;
 mod error;
 mod kv;
+mod lease;
 mod limits;
 mod maintenance;
 mod net;
@@ -25,11 +27,12 @@ pub use client::Client;
 pub use compare::{Compare, Operand};
 pub use error::{
     BadReply, ClusterChanged, Code, ConnectionLost, EndpointReport, Error, EtcdError,
-    InvalidOption, LeaseLoss, Outcome, Result, ServerError, TimedOut, TooLarge, Unreachable,
+    InvalidOption, LostReason, Outcome, Result, ServerError, TimedOut, TooLarge, Unreachable,
 };
 pub use etcd_proto as proto;
 pub use etcd_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 pub use kv::{Compact, Delete, Get, Put};
+pub use lease::{Granted, Lease, LeaseId, LeaseState};
 pub use options::ClientBuilder;
 pub use range::{IntoBytes, KeyRange};
 pub use request::Request;

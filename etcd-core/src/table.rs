@@ -22,10 +22,12 @@ impl Client {
         let row = |(view, usage): (EndpointView, Usage)| Row {
             endpoint: view.endpoint.url().clone(),
             state: state(&view),
-            leases: 0,
+            leases: self.shared.leases.kept_on(view.id),
             watchers: self.shared.watches.watchers_on(view.id),
             connections: usage.connections,
             in_flight: usage.in_flight,
+            member_id: view.member.id,
+            learner: view.member.learner,
         };
         Endpoints {
             name: self.name().into(),
@@ -57,6 +59,10 @@ pub struct Row {
     pub leases: usize,
     /// Watchers that are fed by it.
     pub watchers: usize,
+    /// The id of the member that answers there; 0 if it is not known.
+    pub member_id: u64,
+    /// The member is a learner, as far as it said: it serves serializable reads only.
+    pub learner: bool,
 }
 
 /// Where an endpoint stands.

@@ -22,7 +22,7 @@
 //!         Event::Reset { kvs, revision } => println!("{} keys at revision {revision}", kvs.len()),
 //!         Event::Put(kv) => println!("{:?} = {:?}", kv.key, kv.value),
 //!         Event::Delete { key, .. } => println!("{key:?} is gone"),
-//!         Event::Progress { .. } => {}
+//!         _ => {}
 //!     }
 //! }
 //! # }
@@ -140,16 +140,25 @@ impl Observer {
         let reply = self.client.get(Get::from(self.range.clone())).await?;
         let revision = reply.revision();
         let mut before = std::mem::take(&mut self.known);
-        self.known = reply.kvs.iter().map(|kv| (kv.key.clone(), kv.mod_revision)).collect();
+        self.known = reply
+            .kvs
+            .iter()
+            .map(|kv| (kv.key.clone(), kv.mod_revision))
+            .collect();
         if self.seen.is_none() {
-            self.ready.push_back(Event::Reset { kvs: reply.kvs, revision });
+            self.ready.push_back(Event::Reset {
+                kvs: reply.kvs,
+                revision,
+            });
         } else {
             for kv in reply.kvs {
                 if before.remove(&kv.key) != Some(kv.mod_revision) {
                     self.ready.push_back(Event::Put(kv));
                 }
             }
-            let gone = before.into_keys().map(|key| Event::Delete { key, revision });
+            let gone = before
+                .into_keys()
+                .map(|key| Event::Delete { key, revision });
             self.ready.extend(gone);
         }
         self.seen = Some(revision);
@@ -158,14 +167,19 @@ impl Observer {
 
     fn take(&mut self, batch: Batch) {
         if batch.events.is_empty() {
-            self.ready.push_back(Event::Progress { revision: batch.revision });
+            self.ready.push_back(Event::Progress {
+                revision: batch.revision,
+            });
         }
         for event in batch.events {
             let deleted = event.r#type() == mvccpb::event::EventType::Delete;
             let Some(kv) = event.kv else { continue };
             if deleted {
                 self.known.remove(&kv.key);
-                self.ready.push_back(Event::Delete { key: kv.key, revision: kv.mod_revision });
+                self.ready.push_back(Event::Delete {
+                    key: kv.key,
+                    revision: kv.mod_revision,
+                });
             } else {
                 self.known.insert(kv.key.clone(), kv.mod_revision);
                 self.ready.push_back(Event::Put(kv));

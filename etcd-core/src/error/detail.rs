@@ -198,27 +198,33 @@ impl fmt::Display for ClusterChanged {
     }
 }
 
-/// Why a lease is lost.
+/// Why a lease is lost, or is not kept alive any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum LeaseLoss {
+pub enum LostReason {
     /// No renewal was confirmed within the time to live: etcd may have dropped it already.
-    Expired,
-    /// etcd does not know it any more.
+    Deadline,
+    /// etcd does not have it: it expired there, or somebody revoked it.
     NotFound,
-    /// It was revoked through this client.
+    /// It was revoked through its handle.
     Revoked,
-    /// Keeping it alive was stopped: the client was closed, or the handle dropped.
+    /// Keeping it alive was ended by `halt` or `halt_all`; the lease lives on until its time to live is over.
     Halted,
+    /// Its handle was dropped; the lease lives on until its time to live is over.
+    Dropped,
+    /// The client was closed; the lease lives on until its time to live is over.
+    Closed,
 }
 
-impl fmt::Display for LeaseLoss {
+impl fmt::Display for LostReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            LeaseLoss::Expired => "no renewal was confirmed within its time to live",
-            LeaseLoss::NotFound => "etcd does not know it any more",
-            LeaseLoss::Revoked => "it was revoked",
-            LeaseLoss::Halted => "it is no longer kept alive",
+            LostReason::Deadline => "no renewal was confirmed within its time to live",
+            LostReason::NotFound => "etcd does not know it (expired or revoked)",
+            LostReason::Revoked => "it was revoked",
+            LostReason::Halted => "keeping it alive was halted",
+            LostReason::Dropped => "its handle was dropped",
+            LostReason::Closed => "the client was closed",
         })
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub use code::Code;
 pub(crate) use decide::{Decision, decide};
 pub use detail::{
-    BadReply, ClusterChanged, ConnectionLost, EndpointReport, InvalidOption, LeaseLoss, TimedOut,
+    BadReply, ClusterChanged, ConnectionLost, EndpointReport, InvalidOption, LostReason, TimedOut,
     TooLarge, Unreachable,
 };
 pub use server::{EtcdError, ServerError};
@@ -109,7 +109,7 @@ pub enum Error {
         /// The id of the lease.
         id: i64,
         /// Why it is lost.
-        reason: LeaseLoss,
+        reason: LostReason,
     },
 
     /// The client was closed.
@@ -210,7 +210,13 @@ impl Error {
     /// etcd does not know the lease: it never existed, expired, or was revoked.
     #[must_use]
     pub fn is_lease_not_found(&self) -> bool {
-        self.etcd() == Some(EtcdError::LeaseNotFound)
+        matches!(
+            self,
+            Error::LeaseLost {
+                reason: LostReason::NotFound,
+                ..
+            }
+        ) || self.etcd() == Some(EtcdError::LeaseNotFound)
     }
 
     /// A lease with the chosen id exists already.

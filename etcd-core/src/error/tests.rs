@@ -91,9 +91,9 @@ fn each_error_is_one_line_that_says_where_what_and_what_is_known() {
         (
             Error::LeaseLost {
                 id: 0x1f,
-                reason: LeaseLoss::NotFound,
+                reason: LostReason::NotFound,
             },
-            "lease 1f is lost: etcd does not know it any more",
+            "lease 1f is lost: etcd does not know it (expired or revoked)",
         ),
         (
             Error::Closed {

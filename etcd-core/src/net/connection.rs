@@ -242,11 +242,6 @@ impl Connection {
             && *self.0.0.condition.borrow() != Condition::Closed
     }
 
-    /// No new calls are taken, those on it go on.
-    pub(crate) fn is_retiring(&self) -> bool {
-        self.0.0.retiring.load(Ordering::Relaxed)
-    }
-
     /// Why it ended, in words.
     pub(crate) fn cause(&self) -> String {
         self.0
@@ -268,10 +263,6 @@ impl Connection {
 
     pub(crate) fn in_flight(&self) -> usize {
         self.0.0.in_flight.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn streams(&self) -> usize {
-        self.0.0.streams.load(Ordering::Relaxed)
     }
 }
 

@@ -44,11 +44,12 @@ impl Default for PingOptions {
 impl PingOptions {
     /// The server closed the connection with `too_many_pings`: half as many on the next ones.
     pub(crate) fn too_many_pings(&mut self) {
-        self.keep_alive_interval = self.keep_alive_interval.saturating_mul(2).min(MAX_INTERVAL);
+        let doubled = self.keep_alive_interval.saturating_mul(2).min(MAX_INTERVAL);
+        self.keep_alive_interval = self.keep_alive_interval.max(doubled);
     }
 }
 
-/// What the default configuration of a gRPC server allows without a stream; nobody needs longer.
+/// What a gRPC server allows even without a stream, by default: nobody has to ask less often.
 const MAX_INTERVAL: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// What the owner of the connection has to do.
@@ -163,8 +164,8 @@ impl Ping {
             // One answer that took seconds, from a process that was stopped, must not blunt suspicion for minutes.
             let sample = now
                 .saturating_duration_since(ping.sent)
-                .min(2 * self.patience());
-            self.srtt = (self.srtt * 7 + sample) / 8;
+                .min(self.patience().saturating_mul(2));
+            self.srtt = self.srtt - self.srtt / 8 + sample / 8;
         }
     }
 
@@ -204,7 +205,7 @@ impl Ping {
             self.peer = Peer::Alive;
             return Actions::verdict(Verdict::Alive);
         }
-        let late = |at: Instant| now > at + self.options.late_tolerance;
+        let late = |at| now.saturating_duration_since(at) > self.options.late_tolerance;
         if self.waits().into_iter().flatten().any(late) {
             self.wait_again(now);
         }
@@ -275,33 +276,37 @@ impl Ping {
 
     /// The silence that is accepted before a PING, and once more after it.
     fn patience(&self) -> Duration {
-        self.options
-            .suspect_after
-            .max(self.srtt * self.options.suspect_rtt_factor)
+        let rtts = self.srtt.saturating_mul(self.options.suspect_rtt_factor);
+        self.options.suspect_after.max(rtts)
     }
+
+    // An option may be so large that its deadline cannot be told, and never comes: `checked_add`.
 
     fn dead_at(&self) -> Option<Instant> {
         let ping = self.unanswered.filter(|_| self.peer != Peer::Dead)?;
-        Some(ping.waiting_since + ping.timeout)
+        ping.waiting_since.checked_add(ping.timeout)
     }
 
     fn suspect_at(&self) -> Option<Instant> {
         let ping = self.unanswered.filter(|_| self.peer == Peer::Alive)?;
-        let asked = ping.waiting_since + self.patience();
-        // The PING may be a keep-alive from before the call.
-        let by_calls = self
-            .silence()
-            .map(|(since, calls)| asked.max(since + 2 * self.patience()).max(calls));
-        let by_probe = self
-            .probed
-            .map(|probed| asked.max(probed + self.patience()));
-        by_calls.into_iter().chain(by_probe).min()
+        let patience = self.patience();
+        let asked = ping.waiting_since.checked_add(patience)?;
+        let by_calls = self.silence().and_then(|(since, calls)| {
+            // The PING may be a keep-alive from before the call.
+            let silent = since.checked_add(patience.saturating_mul(2))?;
+            Some(asked.max(silent).max(calls))
+        });
+        let by_probe = self.probed.and_then(|at| at.checked_add(patience));
+        by_calls
+            .into_iter()
+            .chain(by_probe.map(|at| at.max(asked)))
+            .min()
     }
 
     /// When silence is long enough to ask.
     fn doubtful_at(&self) -> Option<Instant> {
         let (since, calls) = self.silence().filter(|_| self.may_ask())?;
-        Some((since + self.patience()).max(calls))
+        Some(since.checked_add(self.patience())?.max(calls))
     }
 
     fn probe_at(&self) -> Option<Instant> {
@@ -331,7 +336,7 @@ impl Ping {
         } else {
             self.last_ping.max(self.streams_since)
         };
-        Some(since + self.options.keep_alive_interval)
+        since.checked_add(self.options.keep_alive_interval)
     }
 }
 

@@ -83,12 +83,6 @@ impl Outbound {
             .map_err(|error| self.lost(&super::outcome::describe(&error)))
     }
 
-    /// Half-closes our side: no more messages will follow.
-    pub(crate) fn finish(&mut self) {
-        // An error means that the stream has ended already.
-        let _ = self.send.send_data(Bytes::new(), true);
-    }
-
     fn lost(&self, why: &str) -> Error {
         let why = self.open.0.cause.get().map_or(why, String::as_str);
         Error::connection(self.open.0.name.clone(), Outcome::Unknown, why)

@@ -14,7 +14,7 @@ use etcd_proto::etcdserverpb::ResponseHeader;
 use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
 
-use self::state::{EndpointView, Generation, Header, Load, Phase, PoolState, Want};
+use self::state::{EndpointView, Generation, Header, Load, PoolState, Want};
 use crate::backoff::Backoff;
 use crate::error::{EndpointReport, Error, Outcome, Result};
 use crate::net::endpoint::Endpoint;
@@ -351,6 +351,7 @@ impl Pool {
         self.lock().state.reports()
     }
 
+    /// Does any endpoint serve now?
     pub(crate) fn any_active(&self) -> bool {
         self.lock().state.any_active()
     }

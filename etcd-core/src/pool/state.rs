@@ -80,11 +80,12 @@ struct Slot {
     connected: Instant,
     /// Why it failed last; `None` once it is connected again.
     cause: Option<Arc<str>>,
+    /// What it told last; nothing is concluded from it without a connection.
     member: Member,
 }
 
 impl PoolState {
-    /// Every endpoint is due at once. `seed` decides jitter and choices.
+    /// Every endpoint is due at once. `seed` decides the choices.
     pub(crate) fn new(endpoints: Vec<Endpoint>, seed: u64, now: Instant) -> Self {
         let rng = fastrand::Rng::with_seed(seed);
         let mut state = Self {
@@ -284,12 +285,11 @@ impl Slot {
         self.delays.next().unwrap_or(MAX_DELAY)
     }
 
-    /// Gives up the connections, and what they told.
+    /// Gives up the connections.
     fn freeze(&mut self, delay: Duration, cause: Arc<str>, now: Instant) {
         self.phase = Phase::Frozen { until: now + delay };
         self.generation = None;
         self.cause = Some(cause);
-        self.member = Member::default();
     }
 
     /// Can it take over any call? Learners cannot.

@@ -185,15 +185,33 @@ fn a_connection_without_streams_is_not_probed() {
 
 #[test]
 fn calls_given_up_too_early_still_find_a_stopped_peer() {
-    let mut sim = Sim::new(1);
-    sim.stop();
-    for call in 0..4 {
-        sim.calls(1)
-            .run(call * 200 + 100)
-            .calls(0)
-            .run(call * 200 + 200);
+    for (every, expected) in [
+        (200, ["200 ping", "400 suspect"]),
+        (1_000, ["1000 ping", "2000 suspect"]),
+    ] {
+        let mut sim = Sim::new(1);
+        sim.stop();
+        for call in 0..3 {
+            let start = call * every;
+            sim.calls(1).run(start + 100).calls(0).run(start + every);
+        }
+        sim.check(&expected);
     }
-    sim.check(&["200 ping", "400 suspect"]);
+}
+
+#[test]
+fn after_an_idle_time_silence_starts_with_the_call() {
+    // The last call was answered; and bytes came that no call waited for.
+    for extra_bytes in [false, true] {
+        let mut sim = Sim::new(1);
+        sim.calls(1).run(10).data();
+        sim.calls(0).run(20);
+        if extra_bytes {
+            sim.ping.on_bytes(sim.at(20));
+        }
+        sim.run(5_000).stop().calls(1).run(5_310);
+        sim.check(&["5150 ping", "5300 suspect"]);
+    }
 }
 
 #[test]
@@ -225,7 +243,7 @@ fn a_timer_that_is_late_within_the_tolerance_does() {
 fn an_answer_that_waited_while_we_were_stopped_counts() {
     let mut sim = Sim::new(1);
     sim.calls(1).run(150);
-    sim.arrivals.clear();
+    sim.pongs.clear();
     sim.now = 20_000;
     sim.ping.on_pong(sim.at(20_000));
     sim.tick();
@@ -241,6 +259,20 @@ fn too_many_pings_halves_them() {
         options.too_many_pings();
     }
     assert_eq!(options.keep_alive_interval, Duration::from_secs(7_200));
+}
+
+#[test]
+fn numbers_too_large_for_the_clock_mean_never() {
+    let options = PingOptions {
+        keep_alive_interval: Duration::MAX,
+        keep_alive_timeout: Duration::MAX,
+        suspect_after: Duration::MAX,
+        suspect_rtt_factor: u32::MAX,
+        dead_after: Duration::MAX,
+        late_tolerance: Duration::MAX,
+    };
+    let mut sim = Sim::with(options, 1_000);
+    sim.calls(1).probe().run(3_600_000).check(&["0 ping"]);
 }
 
 #[derive(Clone, Debug)]

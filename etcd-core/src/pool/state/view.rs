@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{EndpointId, Generation, Member, Phase, PoolState, Slot};
+#[cfg(test)]
+use super::Generation;
+use super::{EndpointId, Member, Phase, PoolState, Slot};
 use crate::error::EndpointReport;
 use crate::net::endpoint::Endpoint;
 
@@ -14,6 +16,7 @@ pub(crate) struct EndpointView {
     pub(crate) endpoint: Endpoint,
     pub(crate) phase: Phase,
     /// Of the connections in use; `None` when there are none.
+    #[cfg(test)]
     pub(crate) generation: Option<Generation>,
     /// Why it failed last; `None` once it is connected again.
     pub(crate) cause: Option<Arc<str>>,
@@ -34,6 +37,7 @@ impl PoolState {
                 id: slot.id,
                 endpoint: slot.endpoint.clone(),
                 phase: until.map_or(slot.phase, |until| Phase::Frozen { until }),
+                #[cfg(test)]
                 generation: slot.generation,
                 cause: slot.cause.clone(),
                 retry_in: until.map(|until| until.saturating_duration_since(now)),

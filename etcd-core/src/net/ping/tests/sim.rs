@@ -1,6 +1,6 @@
 //! A connection in virtual time: a model of the peer, and of how a gRPC server counts PINGs.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::super::{Ping, PingOptions, Verdict};
@@ -13,16 +13,11 @@ pub(super) struct Sim {
     pub(super) rtt: u64,
     /// The peer answers PINGs.
     pub(super) running: bool,
-    pub(super) arrivals: BTreeMap<u64, Arrival>,
+    /// When a PING will be answered.
+    pub(super) pongs: BTreeSet<u64>,
     pub(super) server: ServerCount,
     /// What was done, as "<time> <what>".
     pub(super) log: Vec<String>,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Arrival {
-    Data,
-    Pong,
 }
 
 /// How grpc-go counts the PINGs of a client, with the defaults of etcd.
@@ -61,14 +56,18 @@ impl ServerCount {
 
 impl Sim {
     pub(super) fn new(rtt: u64) -> Self {
+        Self::with(PingOptions::default(), rtt)
+    }
+
+    pub(super) fn with(options: PingOptions, rtt: u64) -> Self {
         let start = Instant::now();
         Self {
             start,
             now: 0,
-            ping: Ping::new(PingOptions::default(), Duration::from_millis(rtt), start),
+            ping: Ping::new(options, Duration::from_millis(rtt), start),
             rtt,
             running: true,
-            arrivals: BTreeMap::new(),
+            pongs: BTreeSet::new(),
             server: ServerCount {
                 last: Some(0),
                 ..ServerCount::default()
@@ -84,7 +83,7 @@ impl Sim {
     /// Lets time pass up to and including `until`; what arrives is read before the clock is looked at.
     pub(super) fn run(&mut self, until: u64) -> &mut Self {
         loop {
-            let arrival = self.arrivals.first_key_value().map(|(&at, _)| at);
+            let arrival = self.pongs.first().copied();
             let deadline = self
                 .ping
                 .deadline()
@@ -96,10 +95,10 @@ impl Sim {
                 .filter(|&next| next <= until);
             let Some(next) = next else { break };
             self.now = self.now.max(next);
-            match self.arrivals.remove(&next) {
-                Some(Arrival::Data) => self.data(),
-                Some(Arrival::Pong) => self.ping.on_pong(self.at(self.now)),
-                None => self.tick(),
+            if self.pongs.remove(&next) {
+                self.ping.on_pong(self.at(self.now));
+            } else {
+                self.tick();
             }
         }
         self.now = until;
@@ -113,7 +112,7 @@ impl Sim {
             self.log.push(format!("{now} ping"));
             self.server.on_ping(now, self.ping.streams);
             if self.running {
-                self.arrivals.insert(now + self.rtt, Arrival::Pong);
+                self.pongs.insert(now + self.rtt);
             }
         }
         match actions.verdict {
@@ -148,7 +147,7 @@ impl Sim {
 
     pub(super) fn stop(&mut self) -> &mut Self {
         self.running = false;
-        self.arrivals.clear();
+        self.pongs.clear();
         self
     }
 

@@ -64,22 +64,26 @@ fn a_learner_gets_serializable_reads_only_until_it_is_promoted() {
         (pool.picked(any), pool.picked(serializable)),
         (vec![2], vec![1, 2])
     );
+    // The leader is known, and still a reply of the learner asks whether it was promoted.
+    let told = |id| Member {
+        id,
+        leader: 2,
+        raft_term: 1,
+        learner: false,
+    };
     let generation = pool.generation(1);
+    pool.state
+        .probed(EndpointId(2), pool.generation(2), told(2));
+    let header = Header {
+        member_id: 1,
+        raft_term: 1,
+        leader_id: 0,
+    };
     assert!(
         pool.state
-            .learn(EndpointId(1), generation, Header::default(), pool.now),
-        "asks about promotion"
+            .learn(EndpointId(1), generation, header, pool.now)
     );
-    pool.state.probed(
-        EndpointId(1),
-        generation,
-        Member {
-            id: 1,
-            leader: 2,
-            raft_term: 1,
-            learner: false,
-        },
-    );
+    pool.state.probed(EndpointId(1), generation, told(1));
     assert_eq!(pool.picked(any), [1, 2]);
 }
 
