@@ -12,9 +12,6 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let options = args
-        .endpoints
-        .iter()
-        .flat_map(|list| ["--endpoints", list]);
+    let options = args.endpoints.iter().flat_map(|list| ["--endpoints", list]);
     program("demo", options, None)
 }

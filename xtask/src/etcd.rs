@@ -40,7 +40,15 @@ pub(crate) fn program<'a>(
 ) -> Result<()> {
     let mut command = Command::new(cargo());
     command
-        .args(["run", "--quiet", "--package", "etcd-tests", "--bin", name, "--"])
+        .args([
+            "run",
+            "--quiet",
+            "--package",
+            "etcd-tests",
+            "--bin",
+            name,
+            "--",
+        ])
         .args(options);
     if let Some(path) = etcd {
         command.env("ETCD_BIN", path);
@@ -67,7 +75,9 @@ fn fetch(version: &str) -> Result<PathBuf> {
         .output()
         .context("cannot start cargo")?;
     if !output.status.success() {
-        bail!("cargo could not get etcd {version}: no such release in the crate etcd-bin-vendored, or no network");
+        bail!(
+            "cargo could not get etcd {version}: no such release in the crate etcd-bin-vendored, or no network"
+        );
     }
     Ok(String::from_utf8(output.stdout)?.trim().into())
 }
