@@ -25,7 +25,7 @@ use crate::request::Request;
 pub use self::handle::Lease;
 
 /// The id of a lease. It prints as etcdctl prints it, in 16 hexadecimal digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(pub i64);
 
 /// How a kept lease stands.
@@ -73,8 +73,8 @@ impl Client {
         let client = self.clone();
         async move {
             let mut renewed = client.grant_lease(ttl).await?;
-            // A grant that took long, as while a leader is elected, would be at risk from the start, or over.
-            if client.shared.leases.clock.now() - renewed.sent > renewed.ttl / 2 {
+            // Much of the time is gone already, as while a leader is elected: begin with a fresh one.
+            if client.shared.leases.clock.now() - renewed.sent > renewed.ttl / 4 {
                 renewed = client.renew_lease(renewed.id).await?;
             }
             Ok(Lease::keep(client, &renewed))
@@ -280,6 +280,12 @@ fn seconds(ttl: i64) -> Duration {
 impl fmt::Display for LeaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LeaseId({self})")
     }
 }
 
