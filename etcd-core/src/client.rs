@@ -134,6 +134,9 @@ impl Client {
     }
 
     fn plan<R: Request>(&self, request: R) -> Result<Plan> {
+        if self.view.timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(Error::config("timeout", "must be longer than zero"));
+        }
         let wire = request.into_wire()?;
         limits::check(&wire, wire.encoded_len(), &self.shared.options.limits)?;
         let class = class::class(&wire, R::Wire::CLASS);
@@ -160,7 +163,8 @@ impl Client {
         })
     }
 
-    /// A view with another time limit: of each call as a whole, with queueing, connecting and retries.
+    /// A view with another time limit: of each call as a whole, with queueing, connecting and retries. Calls fail with
+    /// `Error::Config` if it is zero.
     #[doc(alias = "with_timeout")]
     pub fn timeout(&self, timeout: Duration) -> Self {
         self.with(|view| view.timeout = Some(timeout))
@@ -222,7 +226,10 @@ impl Client {
         let Some(text) = &self.view.endpoint else {
             return Ok(None);
         };
-        let endpoint = Endpoint::parse(text)?;
+        let endpoint = Endpoint::parse(text).map_err(|error| match error {
+            Error::Config(wrong) => Error::config("endpoint", wrong.reason.clone()),
+            error => error,
+        })?;
         match self.shared.pool.find(&endpoint) {
             Some(id) => Ok(Some(id)),
             None => Err(Error::config(

@@ -127,8 +127,13 @@ where
             Poll::Ready(Err(error)) => Err(self.describe_end(&error)),
             Poll::Pending => Ok(()),
         };
-        *completed += self.go_on();
+        // The end tells the calls why; before it, their streams know less.
         over?;
+        *completed += self.go_on();
+        if !self.submitted.is_empty() {
+            // Calls that ended made room, or after a GOAWAY there will be none.
+            self.hand_over(cx);
+        }
         self.feel_pulse(cx)?;
         match self.tap.poll_write_out(cx) {
             Poll::Ready(Err(error)) => Err(format!("connection lost: {error}")),
@@ -144,6 +149,12 @@ where
                 break;
             };
             match sender.poll_ready(cx) {
+                // What h2 holds back for want of room it sends later, also when its caller has long left.
+                Poll::Ready(Ok(()))
+                    if self.calls.len() >= self.h2.max_concurrent_send_streams() =>
+                {
+                    break;
+                }
                 Poll::Ready(Ok(())) => {
                     if let Some(submit) = self.submitted.pop_front() {
                         self.send(submit);

@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use etcd_proto::etcdserverpb::kv_client::KvClient;
+use etcd_proto::etcdserverpb::{PutRequest, RangeRequest};
 use etcd_tests::cluster::{Cluster, Target};
 use etcd_tests::wait;
+use tonic::transport::Channel;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -15,20 +18,36 @@ fn listens(address: &str) -> bool {
     TcpStream::connect(address).is_ok()
 }
 
-/// One JSON request to the gateway of a member.
-fn gateway(endpoint: &str, path: &str, json: &str) -> String {
-    use std::io::{Read, Write};
-    let host = endpoint.trim_start_matches("http://");
-    let mut stream = TcpStream::connect(host).unwrap();
-    let length = json.len();
-    write!(
-        stream,
-        "POST {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n{json}"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+async fn client(endpoint: &str) -> KvClient<Channel> {
+    let endpoint = Channel::from_shared(endpoint.to_owned()).unwrap();
+    KvClient::new(endpoint.connect().await.unwrap())
+}
+
+async fn put(endpoint: &str, key: &str) {
+    let mut kv = client(endpoint).await;
+    let request = PutRequest {
+        key: key.to_owned().into(),
+        value: "v".into(),
+        ..Default::default()
+    };
+    kv.put(request).await.unwrap();
+}
+
+/// Which keys there are from `key` up to `end`.
+async fn keys(endpoint: &str, key: &str, end: &str) -> Vec<String> {
+    let mut kv = client(endpoint).await;
+    let (key, range_end) = (key.to_owned().into(), end.to_owned().into());
+    let request = RangeRequest {
+        key,
+        range_end,
+        ..Default::default()
+    };
+    let found = kv.range(request).await.unwrap().into_inner();
+    found
+        .kvs
+        .iter()
+        .map(|kv| kv.key_str().unwrap().to_owned())
+        .collect()
 }
 
 #[tokio::test]
@@ -75,11 +94,7 @@ async fn data_survives_a_restart_and_metrics_are_readable() {
         .metric(0, "grpc_server_started_total", &puts)
         .await
         .unwrap();
-    gateway(
-        &cluster.endpoint(0),
-        "/v3/kv/put",
-        r#"{"key":"YQ==","value":"Yg=="}"#,
-    );
+    put(&cluster.endpoint(0), "a").await;
     assert_eq!(
         cluster
             .metric(0, "grpc_server_started_total", &puts)
@@ -99,10 +114,7 @@ async fn data_survives_a_restart_and_metrics_are_readable() {
     cluster.terminate(0).await.unwrap();
     cluster.restart(0).unwrap();
     cluster.wait_ready(0).await.unwrap();
-    assert!(
-        gateway(&cluster.endpoint(0), "/v3/kv/range", r#"{"key":"YQ=="}"#)
-            .contains(r#""value":"Yg==""#)
-    );
+    assert_eq!(keys(&cluster.endpoint(0), "a", "b").await, ["a"]);
 }
 
 #[tokio::test]
@@ -197,31 +209,15 @@ async fn tests_of_one_binary_share_a_target_and_leave_no_keys_in_it() {
     let (prefix, other) = (target.prefix(), target.prefix());
     assert_ne!(*prefix, *other);
 
-    // "etcd-tests/" and "etcd-tests0" in base64: everything any test has put.
-    let everything = r#"{"key":"ZXRjZC10ZXN0cy8=","range_end":"ZXRjZC10ZXN0czA="}"#;
     let endpoint = &target.endpoints()[0];
-    let put = |key: String| {
-        gateway(
-            endpoint,
-            "/v3/kv/txn",
-            &format!(r#"{{"success":[{{"requestPut":{{"key":"{key}","value":"dg=="}}}}]}}"#),
-        )
-    };
-    let key = base64_of(&prefix.key("a"));
-    assert!(put(key.clone()).contains("200 OK"));
-    assert!(gateway(endpoint, "/v3/kv/range", everything).contains(&key));
+    let mine = prefix.key("a");
+    put(endpoint, &mine).await;
+    let theirs = other.key("b");
+    put(endpoint, &theirs).await;
+    let everything = async || keys(endpoint, "etcd-tests/", "etcd-tests0").await;
     drop(other);
-    assert!(
-        gateway(endpoint, "/v3/kv/range", everything).contains(&key),
-        "another prefix's end deletes only its own keys"
-    );
+    let left = everything().await;
+    assert!(left.contains(&mine) && !left.contains(&theirs), "{left:?}");
     drop(prefix);
-    assert!(!gateway(endpoint, "/v3/kv/range", everything).contains(&key));
-}
-
-/// By way of a tool, to check the harness's own encoder against somebody else's.
-fn base64_of(text: &str) -> String {
-    let script = format!("printf %s '{text}' | base64 -w0");
-    let output = Command::new("sh").args(["-c", &script]).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    assert!(!everything().await.contains(&mine));
 }

@@ -120,6 +120,25 @@ async fn answers_that_are_no_answer_look_as_scripted() {
 }
 
 #[tokio::test]
+async fn headers_larger_than_a_frame_pass_both_ways() {
+    let server = server(|request| Reply::status(2, request.metadata("long").unwrap())).await;
+    let (client, _) = connect(server.address()).await;
+    let long = "long".repeat(20_000);
+    let mut request = request(PUT);
+    request.headers_mut().insert("long", long.parse().unwrap());
+    let (response, _) = client
+        .ready()
+        .await
+        .unwrap()
+        .send_request(request, true)
+        .unwrap();
+    assert_eq!(
+        answer(response).await.unwrap().headers["grpc-message"],
+        long
+    );
+}
+
+#[tokio::test]
 async fn resets_carry_their_code_before_and_after_headers() {
     let server = server(|request| match request.nth {
         1 => Reply::rst(Reason::REFUSED_STREAM),
@@ -259,6 +278,8 @@ async fn pings_are_answered_until_told_otherwise_and_counted_with_their_time() {
             .await
             .is_err()
     );
+    let both = async || server.pings().len() == 2;
+    wait::until("both were seen", LIMIT, both).await.unwrap();
     let seen = server.pings();
     assert!(
         seen.len() == 2
