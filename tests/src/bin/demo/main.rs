@@ -16,9 +16,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
-use etcd_core::{Client, Delete, Get};
+use etcd_core::{Client, Delete, Get, Put};
 use etcd_tests::cluster::Cluster;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,8 +31,8 @@ use self::traffic::Traffic;
 const LEASE_TTL: Duration = Duration::from_secs(8);
 /// How long the watch may take over the last events when the traffic has ended.
 const DRAIN_LIMIT: Duration = Duration::from_secs(15);
-/// Traffic without a fault, to compare with.
-const CALM: Duration = Duration::from_secs(4);
+/// How long the traffic runs where nothing is broken: longer than the lease would last by itself.
+const CALM: Duration = Duration::from_secs(10);
 
 #[derive(Parser)]
 struct Args {
@@ -59,7 +59,7 @@ async fn main() -> Result<ExitCode> {
         Some(endpoints) => on_theirs(&endpoints, stopped).await?,
         None => tokio::select! {
             result = on_own() => result?,
-            () = stopped => anyhow::bail!("stopped"),
+            () = stopped => bail!("stopped"),
         },
     };
     say!("done in {:.1} s", start.elapsed().as_secs_f64());
@@ -75,34 +75,43 @@ async fn on_own() -> Result<bool> {
     say!("starting a real etcd cluster of three members");
     let start = Instant::now();
     let cluster = Cluster::start(3).await?;
+    let endpoints = cluster.endpoints();
     say!(
         "it serves after {}: {}",
         ms(start.elapsed()),
-        cluster.endpoints().join(" ")
+        endpoints.join(" ")
     );
-    let client = connect(&cluster.endpoints().join(",")).await?;
-    run(&client, "demo/", Some(&cluster)).await
+    let client = connect(&endpoints.join(",")).await?;
+    let faults = async |observed: &Observed| faults::run(&client, &cluster, observed).await;
+    run(&client, "demo/", faults).await
 }
 
 /// On the user's cluster, where nothing is broken and nothing is left behind.
 async fn on_theirs(endpoints: &str, stopped: impl Future<Output = ()>) -> Result<bool> {
     let client = connect(endpoints).await?;
-    let nanos = std::time::UNIX_EPOCH
-        .elapsed()
-        .unwrap_or_default()
-        .as_nanos();
-    let prefix = format!("etcd-demo/{nanos:x}-{:x}/", std::process::id());
+    let nanos = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let (nanos, process) = (nanos.as_nanos(), std::process::id());
+    let prefix = format!("etcd-demo/{nanos:x}-{process:x}/");
     say!("everything is under the prefix {prefix}");
-    let result = tokio::select! {
-        result = run(&client, &prefix, None) => result,
-        () = stopped => Err(anyhow::anyhow!("stopped")),
+    let calm = async |_: &Observed| {
+        let start = Instant::now();
+        tokio::select! {
+            () = tokio::time::sleep(CALM) => {}
+            () = stopped => bail!("stopped"),
+        }
+        let end = Instant::now();
+        Ok(vec![Phase {
+            name: "no fault",
+            start,
+            end,
+        }])
     };
-    let deleted = client
-        .delete(Delete::prefix(prefix))
-        .await
-        .context("cannot clean up")?
-        .deleted;
-    say!("cleaned up: {deleted} keys deleted");
+    let result = run(&client, &prefix, calm).await;
+    let reply = client.delete(Delete::prefix(prefix)).await;
+    say!(
+        "cleaned up: {} keys deleted",
+        reply.context("cannot clean up")?.deleted
+    );
     result
 }
 
@@ -117,65 +126,46 @@ async fn connect(endpoints: &str) -> Result<Client> {
     Ok(client)
 }
 
-/// True if nothing was lost.
-async fn run(client: &Client, prefix: &str, cluster: Option<&Cluster>) -> Result<bool> {
+/// Runs traffic, a watch and a lease during `faults`; true if nothing was lost.
+async fn run(
+    client: &Client,
+    prefix: &str,
+    faults: impl AsyncFnOnce(&Observed) -> Result<Vec<Phase>>,
+) -> Result<bool> {
     first_steps::show(client, prefix).await?;
 
     let lease = client.lease(LEASE_TTL).await?;
+    let (id, ttl) = (lease.id(), lease.ttl());
     let lease_key = format!("{prefix}lease");
-    client
-        .send(etcd_core::Put::new(lease_key.clone(), "alive").lease(&lease))
-        .await?;
-    say!(
-        "lease {} with a TTL of {} s is kept alive from now on; a key is tied to it",
-        lease.id(),
-        lease.ttl().as_secs()
-    );
+    let tied = Put::new(lease_key.clone(), "alive").lease(&lease);
+    client.send(tied).await?;
+    say!("lease {id} with a TTL of {ttl:?} is kept alive from now on; a key is tied to it");
     let data: Arc<str> = format!("{prefix}data/").into();
     let observed = Observed::start(client, &data).await?;
     say!("watching everything under {data}");
+    let (writers, readers, limit) = (traffic::WRITERS, traffic::READERS, traffic::PUT_LIMIT);
     let traffic = Traffic::start(client, &data);
-    say!(
-        "{} tasks put unique values, each within {:?}; {} tasks read single keys",
-        traffic::WRITERS,
-        traffic::PUT_LIMIT,
-        traffic::READERS
-    );
+    say!("{writers} tasks put unique values, each within {limit:?}; {readers} read single keys");
 
-    let phases = match cluster {
-        Some(cluster) => faults::run(client, cluster, &observed).await?,
-        None => vec![calm().await],
-    };
-
+    let phases = faults(&observed).await;
     let endpoints = client.endpoints();
     let log = traffic.stop().await?;
+    let phases = phases?;
+
     let last = client.put(format!("{data}end"), "").await?.revision();
     say!("traffic ended at revision {last}; waiting for the watch to deliver it");
     let events = observed.finish(last, DRAIN_LIMIT).await?;
-    let read = client
-        .get(Get::prefix(data.to_string()).revision(last))
-        .await?;
-    let verdict = ledger::check(&log.puts, &events.seen, &ledger::there(&read), last);
-    let lease_kept = lease.is_valid() && client.get(lease_key).await?.first().is_some();
-
-    let ok = report::print(&report::Facts {
+    let all = Get::prefix(data.to_string()).revision(last);
+    let there = ledger::there(&client.get(all).await?);
+    let facts = report::Facts {
         log: &log,
         events: &events,
-        verdict: &verdict,
+        verdict: &ledger::check(&log.puts, &events.seen, &there, last),
         phases: &phases,
-        lease_kept,
-    });
+        lease_kept: lease.is_valid() && client.get(lease_key).await?.first().is_some(),
+    };
+    let ok = report::print(&facts);
     println!("\n{endpoints}");
     lease.revoke().await?;
     Ok(ok)
-}
-
-async fn calm() -> Phase {
-    let start = Instant::now();
-    tokio::time::sleep(CALM).await;
-    Phase {
-        name: "no fault",
-        start,
-        end: Instant::now(),
-    }
 }

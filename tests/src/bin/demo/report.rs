@@ -28,13 +28,8 @@ pub(crate) fn print(facts: &Facts<'_>) -> bool {
     println!("\noperations");
     row("puts acknowledged", verdict.acknowledged);
     row("puts that failed, NotApplied", verdict.not_applied);
-    row(
-        "puts that failed, Unknown",
-        format!(
-            "{}, of which applied: {}",
-            verdict.unknown, verdict.unknown_applied
-        ),
-    );
+    row("puts that failed, Unknown", verdict.unknown);
+    row("  of which were applied", verdict.unknown_applied);
     row("point reads", log.reads.len());
     row("point reads that failed", log.read_errors);
     row("point reads with a wrong value", log.wrong_reads);
