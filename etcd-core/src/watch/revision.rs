@@ -65,9 +65,11 @@ impl CurrentRevision {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicI64;
+    use std::time::Duration;
 
     use futures_util::future::join_all;
     use tokio::sync::Semaphore;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -110,7 +112,8 @@ mod tests {
         let mut rest = Box::pin(join_all((0..10).map(|_| ask())));
         assert!(rest.as_mut().now_or_never().is_none());
         reads.allowed.add_permits(2);
-        let (first, rest) = tokio::join!(first, rest);
+        let both = futures_util::future::join(first, rest);
+        let (first, rest) = timeout(Duration::from_secs(5), both).await.unwrap();
         assert_eq!((first, rest), (Some(1), vec![Some(2); 10]));
     }
 
