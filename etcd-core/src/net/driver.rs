@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
@@ -20,11 +20,11 @@ use super::connection::{Closing, Condition, Shared, Submit};
 use super::outcome;
 use super::ping::Verdict;
 use super::pulse::{Load, Pulse};
+use super::ready::{Ready, SlotWaker};
 use super::reply::Reply;
 use super::settings;
 use super::tap::{Tap, TapHandle};
 use super::unary::{Failed, Unary, Upload};
-use super::wake::TaskWake;
 use crate::error::{Error, Outcome, Result};
 
 /// Turns in one poll before other tasks get theirs.
@@ -52,35 +52,6 @@ struct Slot {
     waker: Arc<SlotWaker>,
 }
 
-/// Calls whose streams have news.
-struct Ready {
-    keys: Mutex<Vec<usize>>,
-    wake: Arc<TaskWake>,
-}
-
-struct SlotWaker {
-    key: usize,
-    listed: AtomicBool,
-    ready: Arc<Ready>,
-}
-
-impl Wake for SlotWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.listed.swap(true, Ordering::SeqCst) {
-            self.ready
-                .keys
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(self.key);
-            self.ready.wake.announce();
-        }
-    }
-}
-
 impl<IO> Driver<IO>
 where
     IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -95,10 +66,7 @@ where
         receive_limit: usize,
     ) -> Self {
         let guard = Waker::from(shared.wake.clone());
-        let ready = Arc::new(Ready {
-            keys: Mutex::new(Vec::new()),
-            wake: shared.wake.clone(),
-        });
+        let ready = Arc::new(Ready::new(shared.wake.clone()));
         Self {
             shared,
             h2,
@@ -184,11 +152,7 @@ where
             room,
         } = submit;
         let entry = self.calls.vacant_entry();
-        let waker = Arc::new(SlotWaker {
-            key: entry.key(),
-            listed: AtomicBool::new(false),
-            ready: self.ready.clone(),
-        });
+        let waker = Arc::new(SlotWaker::new(entry.key(), self.ready.clone()));
         let Some(sender) = &mut self.sender else {
             return;
         };
@@ -237,14 +201,7 @@ where
 
     /// Goes on with the calls that have news; returns how many were completed.
     fn go_on(&mut self) -> usize {
-        std::mem::swap(
-            &mut self.news,
-            &mut self
-                .ready
-                .keys
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        self.ready.swap(&mut self.news);
         let mut completed = 0;
         let mut news = std::mem::take(&mut self.news);
         for key in news.drain(..) {
@@ -252,7 +209,7 @@ where
                 continue;
             };
             // Before the poll: news that come during it must list the call again.
-            slot.waker.listed.store(false, Ordering::SeqCst);
+            slot.waker.unlist();
             let waker = Waker::from(slot.waker.clone());
             if let Poll::Ready(result) = slot.unary.poll(&mut Context::from_waker(&waker)) {
                 self.complete(key, result, None);
