@@ -208,10 +208,12 @@ impl Run<'_> {
         }
     }
 
-    /// The error of a call whose time is over. What a server said last says more than that time has passed.
+    /// The error of a call whose time is over. What a server said last says more than that time has passed, unless no
+    /// server is left to say it.
     fn out_of_time(&self, known: Outcome, picked: Option<&Picked>) -> Error {
         if let Some(error @ Error::Server(_)) = &self.last
             && picked.is_none()
+            && self.pool.any_active()
         {
             return error.clone().after(known);
         }

@@ -118,3 +118,29 @@ async fn puts_made_while_the_port_is_closed_wait_and_are_applied_once() {
         );
     }
 }
+
+/// What the last server said hides nothing once no server is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_refused_by_a_member_that_then_goes_away_ends_with_every_cause() {
+    let server = etcd_tests::scripted::Scripted::start(|request| match request.path.as_str() {
+        "/etcdserverpb.KV/Range" => {
+            etcd_tests::scripted::Reply::status(14, "etcdserver: server stopped")
+        }
+        _ => request.usual(),
+    })
+    .await
+    .unwrap();
+    let endpoint = server.endpoint();
+    let client = Client::connect(&endpoint).await.unwrap();
+    let read = tokio::spawn(client.timeout(Duration::from_secs(1)).get("k"));
+    let asked = async || server.seen("/etcdserverpb.KV/Range") > 0;
+    wait::until("the read was refused", LIMIT, asked)
+        .await
+        .unwrap();
+    drop(server);
+    let error = read.await.unwrap().unwrap_err().to_string();
+    assert!(
+        error.contains(&endpoint) && error.contains("refused"),
+        "{error}"
+    );
+}
