@@ -80,6 +80,8 @@ pub(crate) async fn run(pool: &Pool, budget: &Budget, plan: &Plan) -> Result<(By
         last: None,
     };
     let mut backoff = Backoff::new(FIRST_DELAY, 2.0, MAX_DELAY);
+    // An endpoint was asked again at once; that happens once.
+    let mut stayed = false;
     loop {
         let picked = run.pick().await?;
         let error = match run.attempt(&picked).await {
@@ -104,6 +106,7 @@ pub(crate) async fn run(pool: &Pool, budget: &Budget, plan: &Plan) -> Result<(By
                 Decision::Fail | Decision::Reauthenticate => return Err(error.after(run.known)),
                 Decision::SameEndpoint => {
                     run.tried.pop();
+                    wait |= std::mem::replace(&mut stayed, true);
                 }
                 Decision::NextEndpoint => {}
                 Decision::AfterDelay => wait = true,

@@ -6,6 +6,7 @@ mod attempts;
 mod black_holes;
 mod hygiene;
 mod losses;
+mod refusals;
 
 use std::time::Duration;
 
