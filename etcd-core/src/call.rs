@@ -175,8 +175,19 @@ impl Run<'_> {
     }
 
     async fn reply(&self, call: &mut Call, picked: &Picked) -> Result<Bytes, Unanswered> {
+        // Taken for want of a better one.
+        let mut suspect = picked.connection.is_suspect();
         loop {
-            match call.step().await {
+            let step = if suspect && self.may_move() {
+                tokio::select! {
+                    biased;
+                    step = call.step() => step,
+                    () = self.pool.other(picked.id) => return Err(Unanswered::Silent),
+                }
+            } else {
+                call.step().await
+            };
+            match step {
                 Step::Done(reply) => return reply.map_err(Unanswered::Failed),
                 Step::Vanished(known) => {
                     let cause = picked.connection.cause();
@@ -186,17 +197,14 @@ impl Run<'_> {
                         cause,
                     )));
                 }
-                // A pending write waits: it can neither be taken back nor sent twice.
-                Step::Suspect if self.plan.repeatable && self.may_move(picked) => {
-                    return Err(Unanswered::Silent);
-                }
-                Step::Suspect => {}
+                Step::Suspect => suspect = true,
             }
         }
     }
 
-    fn may_move(&self, picked: &Picked) -> bool {
-        self.plan.pinned.is_none() && self.pool.has_other(picked.id)
+    /// A pending write waits: it can neither be taken back nor sent twice.
+    fn may_move(&self) -> bool {
+        self.plan.repeatable && self.plan.pinned.is_none()
     }
 
     fn learn(&mut self, error: Error) {

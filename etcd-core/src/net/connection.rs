@@ -242,6 +242,11 @@ impl Connection {
             && *self.0.0.condition.borrow() != Condition::Closed
     }
 
+    /// Is it silent? Calls that were handed over before hear of it by themselves.
+    pub(crate) fn is_suspect(&self) -> bool {
+        *self.0.0.condition.borrow() == Condition::Suspect
+    }
+
     /// Why it ended, in words.
     pub(crate) fn cause(&self) -> String {
         self.0

@@ -250,6 +250,12 @@ impl Pool {
         })
     }
 
+    /// Waits until another endpoint can take over everything from this one. Cancel safe.
+    pub(crate) async fn other(&self, than: EndpointId) {
+        let mut changed = self.changed.subscribe();
+        while !self.has_other(than) && changed.changed().await.is_ok() {}
+    }
+
     /// Is there a usable endpoint other than this one?
     pub(crate) fn has_other(&self, than: EndpointId) -> bool {
         self.lock().state.has_other(than)

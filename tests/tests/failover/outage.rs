@@ -170,6 +170,38 @@ async fn resume(cluster: &Cluster, member: usize) -> Instant {
 }
 
 #[tokio::test]
+async fn reads_that_wait_on_stopped_members_move_to_the_first_that_goes_on() {
+    let cluster = Cluster::start(3).await.unwrap();
+    let client = connect(cluster.endpoints()).await;
+    client.put("k", "v").await.unwrap();
+    for member in 0..3 {
+        cluster.pause(member).unwrap();
+    }
+    let reads: Vec<_> = (0..30)
+        .map(|_| tokio::spawn(client.get(Get::key("k").serializable())))
+        .collect();
+    let rows = || client.endpoints().rows().to_vec();
+    let stuck = async || {
+        let suspect = |row: &Row| row.state == EndpointState::Suspect;
+        rows().iter().all(suspect) && rows().iter().any(|row| row.in_flight > 0)
+    };
+    wait::until("reads are stuck", LIMIT, stuck).await.unwrap();
+    // The others have the most.
+    let least = (0..3).min_by_key(|i| rows()[*i].in_flight).unwrap();
+
+    let serving = resume(&cluster, least).await;
+    for read in join_all(reads).await {
+        // It may have been stopped before it had the key.
+        read.unwrap().unwrap();
+    }
+    assert!(
+        serving.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        serving.elapsed()
+    );
+}
+
+#[tokio::test]
 async fn a_member_without_leader_still_answers_serializable_reads() {
     let cluster = Cluster::start(3).await.unwrap();
     let alone = followers(&cluster).await[0];
