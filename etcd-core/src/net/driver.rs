@@ -45,6 +45,8 @@ pub(super) struct Driver<IO> {
     /// Told at the first PING's answer.
     alive: Option<oneshot::Sender<()>>,
     receive_limit: usize,
+    /// The server has said so.
+    too_many_pings: bool,
 }
 
 struct Slot {
@@ -80,6 +82,7 @@ where
             pulse,
             alive: Some(alive),
             receive_limit,
+            too_many_pings: false,
         }
     }
 
@@ -90,23 +93,20 @@ where
         self.shared.wake.clear();
         closing = closing.max(self.hand_over(cx));
         self.obey(closing)?;
-        let over = match Pin::new(&mut self.h2).poll(cx) {
-            Poll::Ready(Ok(())) => Err("the connection was closed".to_owned()),
-            Poll::Ready(Err(error)) => Err(self.describe_end(&error)),
-            Poll::Pending => Ok(()),
-        };
-        // The end tells the calls why; before it, their streams know less.
-        over?;
+        if let Poll::Ready(ended) = Pin::new(&mut self.h2).poll(cx) {
+            // The end tells the calls why; before it, their streams know less.
+            return Err(self.describe_end(ended.err(), cx));
+        }
         *completed += self.go_on();
         if !self.submitted.is_empty() {
             // Calls that ended made room, or after a GOAWAY there will be none.
             self.hand_over(cx);
         }
         self.feel_pulse(cx)?;
-        match self.tap.poll_write_out(cx) {
-            Poll::Ready(Err(error)) => Err(format!("connection lost: {error}")),
-            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
-        }
+        // A socket that cannot be written to any more ends for reading too, but only after what has arrived: replies, or a
+        // GOAWAY that says what was not processed.
+        let _ = self.tap.poll_write_out(cx);
+        Ok(())
     }
 
     /// Hands submitted calls to h2, as many as the server allows at once.
@@ -130,8 +130,9 @@ where
                 }
                 Poll::Ready(Err(error)) => {
                     // GOAWAY was received: nothing of this was, or will be, sent.
-                    self.shared.retire();
-                    let error = self.not_sent(&error);
+                    let why = self.describe(&error);
+                    self.shared.retire(&why);
+                    let error = self.shared.error(Outcome::NotApplied);
                     for submit in self.submitted.drain(..) {
                         self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
                         submit.answer.finish(Err(error.clone()));
@@ -165,13 +166,14 @@ where
             Ok(halves) => halves,
             Err(error) => {
                 self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
-                let error = self.not_sent(&error);
-                return answer.finish(Err(error));
+                let cause = self.describe(&error);
+                let name = self.shared.name.clone();
+                return answer.finish(Err(Error::connection(name, Outcome::NotApplied, cause)));
             }
         };
         let stream = response.stream_id().as_u32();
         if stream >= settings::RETIRE_AT_STREAM {
-            self.shared.retire();
+            self.shared.retire("its stream ids run out");
         }
         let upload = if body.len() > settings::BODY_AT_ONCE {
             Some(Upload {
@@ -267,7 +269,6 @@ where
             Closing::WhenIdle => {
                 if self.submitted.is_empty() && self.sender.take().is_some() {
                     // h2 ends the connection by itself when no sender and no stream is left.
-                    self.shared.retire();
                     self.shared.drop_sender();
                 }
                 Ok(())
@@ -275,20 +276,26 @@ where
         }
     }
 
-    fn describe_end(&self, error: &h2::Error) -> String {
-        let text = outcome::describe(error);
-        if text.contains("too_many_pings") {
-            self.shared.too_many_pings.store(true, Ordering::Relaxed);
+    /// Why the connection has ended. A GOAWAY says more than how the connection ended after it, and where streams were
+    /// open h2 tells it only to those who would open another.
+    fn describe_end(&mut self, ended: Option<h2::Error>, cx: &mut Context<'_>) -> String {
+        let refusal = self.sender.as_mut().map(|sender| sender.poll_ready(cx));
+        let goaway = match refusal {
+            Some(Poll::Ready(Err(error))) if error.is_go_away() => Some(error),
+            _ => None,
+        };
+        match goaway.or(ended) {
+            Some(error) => self.describe(&error),
+            None => "the connection was closed".to_owned(),
         }
-        text
     }
 
-    fn not_sent(&self, error: &h2::Error) -> Error {
-        Error::connection(
-            self.shared.name.clone(),
-            Outcome::NotApplied,
-            outcome::describe(error),
-        )
+    fn describe(&mut self, error: &h2::Error) -> String {
+        let text = outcome::describe(error);
+        if text.contains("too_many_pings") && !std::mem::replace(&mut self.too_many_pings, true) {
+            self.shared.too_many_pings();
+        }
+        text
     }
 
     /// The connection is over: every call learns why and what is known about it.

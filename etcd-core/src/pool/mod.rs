@@ -47,8 +47,8 @@ pub(crate) struct Pool {
 struct Inner {
     state: PoolState,
     links: HashMap<EndpointId, Link>,
-    /// PING rules per endpoint, made gentler where a server found them too frequent.
-    pings: HashMap<EndpointId, PingOptions>,
+    /// PING rules per endpoint: its connections make them gentler where the server finds them too frequent.
+    pings: HashMap<EndpointId, Arc<Mutex<PingOptions>>>,
 }
 
 /// The connections to one endpoint.
@@ -376,12 +376,7 @@ impl Pool {
             .state
             .lost(id, generation, cause, Instant::now().into_std())
         {
-            if let Some(link) = inner.links.remove(&id)
-                && link.calls.too_many_pings()
-            {
-                let options = inner.pings.entry(id).or_insert(self.options.ping);
-                options.too_many_pings();
-            }
+            inner.links.remove(&id);
             tracing::debug!(endpoint = ?id, cause, "endpoint lost");
             self.wake();
         }
