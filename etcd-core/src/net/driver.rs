@@ -15,6 +15,7 @@ use h2::client::SendRequest;
 use slab::Slab;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::connection::{Closing, Condition, Shared, Submit};
 use super::outcome;
@@ -51,6 +52,7 @@ pub(super) struct Driver<IO> {
 
 struct Slot {
     unary: Unary,
+    sent: Instant,
     waker: Arc<SlotWaker>,
 }
 
@@ -196,6 +198,7 @@ where
                 self.receive_limit,
             ),
             waker: waker.clone(),
+            sent: Instant::now(),
         });
         // Its first poll registers the wakers.
         waker.wake_by_ref();
@@ -225,6 +228,9 @@ where
     fn complete(&mut self, key: usize, result: Result<Bytes, Failed>, lost: Option<&str>) {
         if let Some(slot) = self.calls.try_remove(key) {
             self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
+            if result.is_ok() {
+                self.pulse.answered(slot.sent.elapsed());
+            }
             let written = result.is_ok() || slot.unary.stream() <= self.tap.highest_written();
             slot.unary.finish(result, &self.shared.name, written, lost);
         }

@@ -294,17 +294,16 @@ impl Pool {
             leader_id: header.leader_id,
         };
         let now = Instant::now().into_std();
-        let ask = self
-            .lock()
+        let mut inner = self.lock();
+        let about_leader = inner
             .state
-            .learn(picked.id, picked.generation, header, now);
-        if ask {
-            link::ask_status(
-                self,
-                picked.id,
-                picked.generation,
-                picked.connection.clone(),
-            );
+            .learn(picked.id, picked.generation, header, now)
+            .then_some(picked.id);
+        let unheard = inner.state.unheard(now);
+        for id in about_leader.into_iter().chain(unheard) {
+            if let Some(link) = inner.links.get(&id) {
+                link::ask_status(self, id, link.generation, link.calls.clone());
+            }
         }
     }
 

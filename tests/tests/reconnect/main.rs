@@ -7,6 +7,7 @@ mod black_holes;
 mod hygiene;
 mod losses;
 mod refusals;
+mod slow_start;
 
 use std::time::Duration;
 
