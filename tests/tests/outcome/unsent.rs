@@ -6,6 +6,7 @@ use etcd_core::{Client, EndpointState, Error, Outcome};
 use etcd_tests::proxy::Proxy;
 use etcd_tests::scripted::{Reply, Request, Scripted};
 use etcd_tests::wait;
+use futures_util::future::join_all;
 
 use crate::{LIMIT, PUT, RANGE, client};
 
@@ -142,4 +143,15 @@ async fn a_put_in_the_queue_when_the_server_says_goodbye_is_sent_on_the_next_con
     let error = first.await.unwrap().unwrap_err();
     assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
     assert_eq!(server.seen(PUT), 2);
+}
+
+#[tokio::test]
+async fn puts_beyond_what_the_server_allows_at_once_take_turns() {
+    let builder = Scripted::builder().setting(MAX_CONCURRENT_STREAMS, 2);
+    let server = builder.start(Request::usual).await.unwrap();
+    let client = client(&server).await;
+    let puts = join_all((0..50).map(|n| client.put(format!("k{n}"), "v")));
+    let puts = tokio::time::timeout(Duration::from_secs(4), puts);
+    assert!(puts.await.unwrap().iter().all(Result::is_ok));
+    assert_eq!((server.seen(PUT), server.connections()), (50, 1));
 }
