@@ -6,13 +6,13 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 /// GETs `path` from `host:port`; the body of a 200 answer.
 pub(crate) fn get(host: &str, path: &str, limit: Duration) -> Result<String> {
     exchange(
         host,
-        &format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n"),
+        &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
         limit,
     )
 }
@@ -21,7 +21,7 @@ pub(crate) fn get(host: &str, path: &str, limit: Duration) -> Result<String> {
 pub(crate) fn post(host: &str, path: &str, json: &str, limit: Duration) -> Result<String> {
     let length = json.len();
     let head = format!(
-        "POST {path} HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     );
     exchange(host, &(head + json), limit)
 }
@@ -53,7 +53,6 @@ pub(crate) fn json_number(json: &str, key: &str) -> u64 {
     digits[..end].parse().unwrap_or(0)
 }
 
-/// HTTP/1.0, so that the answer ends where the connection ends and is never chunked.
 fn exchange(host: &str, request: &str, limit: Duration) -> Result<String> {
     let deadline = Instant::now() + limit;
     let mut stream = TcpStream::connect_timeout(&resolve(host)?, limit)
@@ -62,25 +61,53 @@ fn exchange(host: &str, request: &str, limit: Duration) -> Result<String> {
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     let mut chunk = [0; 16 * 1024];
-    loop {
+    // Where the answer ends is read from it: etcd often leaves the connection open whatever was asked.
+    let (status, body) = loop {
+        if let Some(whole) = parse(&String::from_utf8_lossy(&answer)) {
+            break whole;
+        }
         let left = deadline.saturating_duration_since(Instant::now());
         ensure!(!left.is_zero(), "no answer from {host} within {limit:?}");
         stream.set_read_timeout(Some(left))?;
-        match stream
-            .read(&mut chunk)
-            .with_context(|| format!("no answer from {host}"))?
-        {
-            0 => break,
+        let read = stream.read(&mut chunk);
+        match read.with_context(|| format!("no answer from {host}"))? {
+            0 => bail!("half an answer from {host}"),
             n => answer.extend_from_slice(&chunk[..n]),
         }
-    }
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer
-        .split_once("\r\n\r\n")
-        .with_context(|| format!("half an answer from {host}"))?;
-    let status = head.split(' ').nth(1).unwrap_or_default();
+    };
     ensure!(status == "200", "{host} answered {status}: {}", body.trim());
-    Ok(body.to_owned())
+    Ok(body)
+}
+
+/// Status and body of an answer that is there in full.
+fn parse(answer: &str) -> Option<(String, String)> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.to_owned();
+    let field = |name: &str| {
+        head.lines().find_map(|line| {
+            let (key, value) = line.split_once(": ")?;
+            key.eq_ignore_ascii_case(name).then_some(value)
+        })
+    };
+    let body = match field("content-length") {
+        Some(length) => body.get(..length.parse().ok()?)?.to_owned(),
+        None => unchunked(body)?,
+    };
+    Some((status, body))
+}
+
+/// A body in chunks, each after a line with its length in hex, put together; the last has length 0.
+fn unchunked(mut body: &str) -> Option<String> {
+    let mut whole = String::new();
+    loop {
+        let (length, rest) = body.split_once("\r\n")?;
+        let length = usize::from_str_radix(length, 16).ok()?;
+        if length == 0 {
+            return Some(whole);
+        }
+        whole.push_str(rest.get(..length)?);
+        body = rest.get(length + 2..)?;
+    }
 }
 
 fn resolve(host: &str) -> Result<SocketAddr> {
@@ -94,7 +121,20 @@ fn resolve(host: &str) -> Result<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::json_number;
+    use super::*;
+
+    #[test]
+    fn an_answer_is_whole_at_its_stated_length_or_its_last_chunk_and_not_before() {
+        let sized = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbody";
+        let chunked = "HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbod\r\na\r\ny012345678\r\n0\r\n\r\n";
+        for (answer, status, body) in [(sized, "200", "body"), (chunked, "503", "body012345678")] {
+            assert_eq!(parse(answer), Some((status.into(), body.into())));
+            let last = if answer == sized { 1 } else { 4 };
+            for end in 0..=answer.len() - last {
+                assert_eq!(parse(&answer[..end]), None, "{end}");
+            }
+        }
+    }
 
     #[test]
     fn numbers_are_read_from_gateway_json_quoted_or_not() {

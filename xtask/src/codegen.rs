@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// The workspace's directory.
-fn root() -> Result<PathBuf> {
+pub(crate) fn root() -> Result<PathBuf> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     Ok(package
         .parent()

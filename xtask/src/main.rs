@@ -1,17 +1,32 @@
 //! Commands for working on this workspace: one file per command, one variant per command.
+//!
+//! This package depends on none of the workspace's libraries, since it generates code for them; commands that use them run a
+//! program of `etcd-tests`.
+mod ci;
 mod codegen;
+mod demo;
+mod etcd;
 
 use clap::Parser;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Commands for working on this workspace")]
 enum Command {
+    /// Run everything that must hold before a change is merged
+    Ci,
     /// Generate etcd-proto/src/generated from the schema in proto/
     Codegen(codegen::Args),
+    /// Show the main job on a real cluster: traffic, a watch and a lease while members are killed and stopped
+    Demo(demo::Args),
+    /// Run a real etcd cluster in the foreground, until Ctrl-C
+    Etcd(etcd::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
+        Command::Ci => ci::run(),
         Command::Codegen(args) => codegen::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Etcd(args) => etcd::run(&args),
     }
 }

@@ -88,7 +88,7 @@ impl Wake for TaskWake {
 mod tests {
     use super::*;
     use loom::sync::Notify;
-    use loom::sync::atomic::{AtomicUsize, Ordering};
+    use loom::sync::atomic::{AtomicBool, Ordering};
     use loom::thread;
 
     /// A loom-parked thread as a task.
@@ -100,31 +100,37 @@ mod tests {
         }
     }
 
+    /// The work itself is relaxed, so that only the flags can carry it from the announcer to the task.
     #[test]
     fn the_task_never_sleeps_over_work_that_was_announced() {
-        loom::model(|| {
+        let mut model = loom::model::Builder::new();
+        // Without a bound the search takes minutes.
+        model.preemption_bound = Some(3);
+        model.check(|| {
             let wake = Arc::new(TaskWake::new());
-            let work = Arc::new(AtomicUsize::new(0));
+            let work = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
             let parked = Arc::new(Parked(Notify::new()));
 
-            let announcers: Vec<_> = (0..2)
-                .map(|_| {
+            let announcers: Vec<_> = (0..work.len())
+                .map(|i| {
                     let (wake, work) = (wake.clone(), work.clone());
                     thread::spawn(move || {
-                        work.fetch_add(1, Ordering::SeqCst);
+                        work[i].store(true, Ordering::Relaxed);
                         wake.announce();
                     })
                 })
                 .collect();
 
             let waker = Waker::from(parked.clone());
-            let mut done = 0;
-            while done < 2 {
+            let all_done = || work.iter().all(|item| item.load(Ordering::Relaxed));
+            loop {
                 wake.enter(&waker);
-                done += work.swap(0, Ordering::SeqCst);
+                let early = all_done();
                 wake.clear();
-                done += work.swap(0, Ordering::SeqCst);
-                if !wake.leave() && done < 2 {
+                if all_done() || early {
+                    break;
+                }
+                if !wake.leave() {
                     parked.0.wait();
                 }
             }

@@ -139,13 +139,10 @@ async fn connect(
         Ok(Err(error)) => return Err(failed(error.into())),
         Err(_) => return Err(failed(format!("no TCP connection within {limit:?}").into())),
     };
-    let authority = endpoint
-        .authority()
-        .parse()
-        .map_err(|e: http::uri::InvalidUri| failed(e.into()))?;
+    let authority = endpoint.authority().parse();
     let options = ConnectionOptions {
         name: name.clone(),
-        authority,
+        authority: authority.map_err(|error| failed(From::from(error)))?,
         ping,
         receive_limit: options.receive_limit,
     };

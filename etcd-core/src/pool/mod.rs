@@ -351,6 +351,11 @@ impl Pool {
         self.lock().state.reports()
     }
 
+    /// Does any endpoint serve now?
+    pub(crate) fn any_active(&self) -> bool {
+        self.lock().state.any_active()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

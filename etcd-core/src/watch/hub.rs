@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use super::mux::{self, Mux};
 use super::queue::QueueLimits;
 use super::request::Watch;
+use super::revision::CurrentRevision;
 use super::slot::{Cancel, Slot};
 use super::state::Limits;
 use crate::options::Options;
@@ -30,6 +31,7 @@ pub(crate) struct StreamKey {
 pub(crate) struct Hub {
     muxes: Mutex<HashMap<StreamKey, Weak<Mux>>>,
     common: Arc<Common>,
+    pub(super) current_revision: CurrentRevision,
 }
 
 /// What all streams of a client share.
@@ -62,6 +64,7 @@ impl Hub {
         Self {
             muxes: Mutex::default(),
             common: Arc::new(common),
+            current_revision: CurrentRevision::default(),
         }
     }
 
@@ -86,7 +89,7 @@ impl Hub {
     }
 
     /// Cancels every watch, and gives how many there were when the servers have confirmed all.
-    pub(super) fn cancel_all(&self) -> impl Future<Output = usize> + Send + 'static {
+    pub(super) fn cancel_all(&self) -> impl Future<Output = usize> + Send + 'static + use<> {
         let mut slots = Vec::new();
         for mux in self.muxes() {
             for slot in mux.slots() {
@@ -131,5 +134,20 @@ impl Common {
             Err(seen) if seen != cluster_id => Err(seen),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_cluster_is_told_from_the_first_one_seen() {
+        let hub = Hub::new(&Options::default());
+        assert_eq!(hub.common.admit(0), Ok(()), "a response without an id");
+        assert_eq!(hub.common.admit(7), Ok(()));
+        assert_eq!(hub.common.admit(7), Ok(()));
+        assert_eq!(hub.common.admit(8), Err(7));
+        assert_eq!(hub.common.admit(0), Ok(()));
     }
 }

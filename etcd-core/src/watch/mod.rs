@@ -9,6 +9,7 @@ mod hub;
 mod mux;
 mod queue;
 mod request;
+mod revision;
 mod slot;
 mod state;
 mod task;
@@ -16,8 +17,10 @@ mod watcher;
 
 use std::future::Future;
 
+use futures_util::FutureExt;
+
 use crate::client::Client;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kv::Get;
 
 pub(crate) use self::hub::Hub;
@@ -51,10 +54,10 @@ impl Client {
     /// }
     /// # Ok(()) }
     /// ```
-    pub fn watch(
+    pub fn watch<W: Into<Watch>>(
         &self,
-        watch: impl Into<Watch>,
-    ) -> impl Future<Output = Result<Watcher>> + Send + 'static {
+        watch: W,
+    ) -> impl Future<Output = Result<Watcher>> + Send + 'static + use<W> {
         let (client, watch) = (self.clone(), watch.into());
         async move {
             within(
@@ -72,7 +75,9 @@ impl Client {
     /// # Errors
     /// `Error::Timeout` when they do not confirm within the client's time limit; the watches are cancelled all the same.
     #[doc(alias = "cancel_all")]
-    pub fn cancel_all_watches(&self) -> impl Future<Output = Result<usize>> + Send + 'static {
+    pub fn cancel_all_watches(
+        &self,
+    ) -> impl Future<Output = Result<usize>> + Send + 'static + use<> {
         let (client, cancelled) = (self.clone(), self.shared.watches.cancel_all());
         async move { within(&client, "the watches to be cancelled", cancelled).await }
     }
@@ -83,6 +88,9 @@ impl Client {
             endpoint: self.pinned()?,
             require_leader: self.view().require_leader.unwrap_or(true),
         };
+        if !self.view().wait_ready && !self.pool().any_active() {
+            return Err(Error::no_active_endpoint(self.pool().reports()));
+        }
         let start = match watch.start() {
             Some(revision) => revision,
             None => self.current_revision(&watch).await? + 1,
@@ -98,6 +106,12 @@ impl Client {
     async fn current_revision(&self, watch: &Watch) -> Result<i64> {
         // One of the keys watched: a user who may watch the range may read it.
         let key = Get::key(watch.key_range().start()).count_only();
-        Ok(self.send(key).await?.revision())
+        let read = self.send(key.clone());
+        let shared = move || read.map(|reply| Some(reply.ok()?.revision()));
+        match self.shared.watches.current_revision.get(shared).await {
+            Some(revision) => Ok(revision),
+            // It may have been another one's read that failed.
+            None => Ok(self.send(key).await?.revision()),
+        }
     }
 }

@@ -155,35 +155,42 @@ impl Slot {
     }
 
     pub(super) fn registered(&self) {
-        let mut content = self.lock();
-        content.registered = true;
-        content.wake();
+        self.change(|content| content.registered = true);
     }
 
     /// Leaves a revision, unless the reader is too far behind: then the watcher is parked.
     pub(super) fn offer(&self, revision: Revision) -> Result<(), Full> {
-        let mut content = self.lock();
-        let offered = content.queue.offer(revision);
-        content.parked = offered.is_err();
-        content.wake();
-        offered
+        self.change(|content| {
+            let offered = content.queue.offer(revision);
+            content.parked = offered.is_err();
+            offered
+        })
     }
 
     pub(super) fn progress(&self, revision: i64) {
-        let mut content = self.lock();
-        content
-            .queue
-            .progress(revision, self.watch.wants_progress());
-        content.wake();
+        self.change(|content| {
+            content
+                .queue
+                .progress(revision, self.watch.wants_progress())
+        });
     }
 
     /// The watch is over.
     pub(super) fn end(&self, failure: Option<Error>) {
-        let mut content = self.lock();
-        content.end = Some(failure.map_or(End::Quiet, End::Failed));
-        content.wake();
-        drop(content);
+        self.change(|content| content.end = Some(failure.map_or(End::Quiet, End::Failed)));
         self.over.notify_waiters();
+    }
+
+    /// Changes something and wakes the reader, with nothing locked.
+    fn change<T>(&self, change: impl FnOnce(&mut Content) -> T) -> T {
+        let mut content = self.lock();
+        let output = change(&mut content);
+        let reader = content.reader.take();
+        drop(content);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        output
     }
 }
 
@@ -195,10 +202,91 @@ impl Content {
         }
         Poll::Pending
     }
+}
 
-    fn wake(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
+#[cfg(test)]
+mod tests {
+    use etcd_proto::mvccpb::Event;
+    use futures_util::FutureExt;
+    use std::future::poll_fn;
+
+    use super::*;
+    use crate::watch::queue::QueueLimits;
+
+    fn slot() -> Slot {
+        let limits = QueueLimits {
+            revisions: 2,
+            bytes: 1_000,
+        };
+        Slot::new(1, Watch::key("k"), 5, Queue::new(5, limits))
+    }
+
+    fn revision(revision: i64) -> Revision {
+        Revision {
+            revision,
+            events: vec![Event::default()],
+            bytes: 10,
         }
+    }
+
+    /// What the reader gets now, with whether the mux is to be told; `None`: it would wait.
+    fn read(slot: &Slot) -> Option<(Result<Option<Batch>>, bool)> {
+        let mut resume = false;
+        let batch = poll_fn(|cx| slot.poll_batch(cx, &mut resume)).now_or_never()?;
+        Some((batch, resume))
+    }
+
+    #[test]
+    fn a_parked_watcher_is_resumed_when_its_reader_has_read_everything() {
+        let slot = slot();
+        assert!(slot.take_wishes().create);
+        slot.offer(revision(5)).unwrap();
+        slot.offer(revision(6)).unwrap();
+        assert_eq!(slot.offer(revision(7)), Err(Full));
+        let (batch, resume) = read(&slot).unwrap();
+        assert_eq!((batch.unwrap().unwrap().revision, resume), (6, true));
+        assert!(slot.take_wishes().resume);
+        assert!(read(&slot).is_none(), "and waits for more");
+        slot.offer(revision(7)).unwrap();
+        let (batch, resume) = read(&slot).unwrap();
+        assert_eq!((batch.unwrap().unwrap().revision, resume), (7, false));
+    }
+
+    #[test]
+    fn a_failure_is_told_once_and_after_what_came_before() {
+        let slot = slot();
+        slot.offer(revision(5)).unwrap();
+        slot.end(Some(Error::Compacted { revision: 9 }));
+        assert!(read(&slot).unwrap().0.unwrap().is_some());
+        assert!(read(&slot).unwrap().0.unwrap_err().is_compacted());
+        assert!(read(&slot).unwrap().0.unwrap().is_none());
+        assert!(read(&slot).unwrap().0.unwrap().is_none());
+    }
+
+    #[test]
+    fn a_watch_that_was_never_registered_fails_where_it_was_asked_for() {
+        let slot = slot();
+        let registered = || poll_fn(|cx| slot.poll_registered(cx)).now_or_never();
+        assert!(registered().is_none());
+        slot.end(Some(Error::Compacted { revision: 9 }));
+        assert!(registered().unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_the_end_is_told_also_when_it_came_before() {
+        let slot = slot();
+        assert!(slot.wish_cancel(Cancel::Confirmed));
+        assert!(
+            slot.wish_cancel(Cancel::Unheard),
+            "it runs until the mux has ended it"
+        );
+        assert_eq!(
+            slot.take_wishes().cancel,
+            Some(Cancel::Confirmed),
+            "a drop does not unsay it"
+        );
+        let ((), ()) = tokio::join!(slot.over(), async { slot.end(None) });
+        assert!(slot.over().now_or_never().is_some(), "over already");
+        assert!(!slot.wish_cancel(Cancel::Unheard));
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::pending;
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,14 +78,10 @@ impl Task {
         let mut backoff = Backoff::new(Duration::from_millis(50), 2.0, Duration::from_millis(500));
         let (mut avoid, mut failed) = (None, false);
         loop {
-            let opened = Instant::now();
-            let Err(mut stop) = self.stream(&mut avoid).await;
+            let Err(mut stop) = self.stream(&mut avoid, &mut failed).await;
             if matches!(stop, Stop::Broken(_)) {
-                if opened.elapsed() >= GOOD_STREAM {
-                    failed = false;
+                if !mem::replace(&mut failed, true) {
                     backoff.reset();
-                }
-                if !std::mem::replace(&mut failed, true) {
                     continue;
                 }
                 let delay = backoff.next().unwrap_or_default();
@@ -101,8 +98,12 @@ impl Task {
         }
     }
 
-    /// Opens a stream and serves it to its end.
-    async fn stream(&mut self, avoid: &mut Option<EndpointId>) -> Result<Infallible, Stop> {
+    /// Opens a stream and serves it to its end. `failed` tells whether the last one did not serve for long.
+    async fn stream(
+        &mut self,
+        avoid: &mut Option<EndpointId>,
+        failed: &mut bool,
+    ) -> Result<Infallible, Stop> {
         let (pool, stream) = (self.pool.clone(), self.stream);
         let open = pool.open(
             PATH,
@@ -115,7 +116,9 @@ impl Task {
         let (endpoint, name) = (open.endpoint, open.name.clone());
         tracing::debug!(endpoint = %name, watchers = self.mux.len(), "watch stream opened");
         self.mux.set_endpoint(Some(endpoint));
+        let opened = Instant::now();
         let Err(stop) = self.serve(open).await;
+        *failed &= opened.elapsed() < GOOD_STREAM;
         self.mux.set_endpoint(None);
         self.state.lost();
         if let Stop::Broken(error) = &stop {

@@ -19,13 +19,13 @@ use crate::range::KeyRange;
 
 /// A watch: every change of its range from its start revision on, in order, whole revisions at a time, exactly once.
 ///
-/// It goes on while members die, hang and come back: it is resumed on another one, from where it was. It ends only when
+/// It goes on while members die, hang and come back: it is resumed on another one, from where it was. It fails only when
 ///
 /// - the revision it needs next has been compacted: `Error::Compacted`;
 /// - the user may not read the range: an error with [`is_permission_denied`](Error::is_permission_denied);
 /// - the endpoints turn out to belong to another cluster: `Error::ClusterChanged`;
 /// - one revision is larger than `max_revision_bytes`: `Error::TooLarge`;
-/// - it is cancelled, here or with [`Client::cancel_all_watches`], or the client is closed: `Error::Closed`.
+/// - the client is closed: `Error::Closed`.
 ///
 /// It holds a bounded number of revisions for a reader that is slow. Beyond that it is parked: cancelled on the server, and
 /// resumed when the reader has read everything. Nothing is lost by that, and no other watch is delayed.

@@ -58,12 +58,13 @@ pub struct Builder {
     members: usize,
     args: Vec<String>,
     binary: Option<PathBuf>,
+    client_ports: Vec<u16>,
 }
 
 #[derive(Debug)]
 struct Member {
     client: Port,
-    _peer: Port,
+    peer: Port,
     binary: PathBuf,
     args: Vec<String>,
     log: PathBuf,
@@ -85,6 +86,7 @@ impl Cluster {
             members: 1,
             args: Vec::new(),
             binary: None,
+            client_ports: Vec::new(),
         }
     }
 
@@ -164,20 +166,7 @@ impl Cluster {
     /// When it has ended, or is not ready within 60 s; the error has its log, shortened.
     pub async fn wait_ready(&self, i: usize) -> Result<()> {
         let member = &self.members[i];
-        let start = Instant::now();
-        loop {
-            member.check_running()?;
-            match http::get_async(member.host(), "/health", ANSWER_LIMIT).await {
-                Ok(_) => return Ok(()),
-                Err(cause) if start.elapsed() > START_LIMIT => {
-                    return Err(cause.context(format!(
-                        "member {i} is not ready after {START_LIMIT:?}:\n{}",
-                        excerpt(&member.log)
-                    )));
-                }
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
+        member.until_answers(&member.client, "/health").await
     }
 
     async fn end(&self, i: usize, signal: Signal) -> Result<()> {
@@ -216,6 +205,12 @@ impl Builder {
         self
     }
 
+    /// The client ports that the members should have, in their order. A member whose port is taken, or that has none here, gets any.
+    pub fn client_ports(mut self, ports: impl IntoIterator<Item = u16>) -> Self {
+        self.client_ports = ports.into_iter().collect();
+        self
+    }
+
     /// Starts the cluster and waits until every member serves and knows a leader.
     ///
     /// # Errors
@@ -239,7 +234,11 @@ impl Builder {
         let dir = tempfile::Builder::new().prefix("etcd-tests-").tempdir()?;
         let janitor = Janitor::start(dir.path())?;
         let ports = (0..self.members)
-            .map(|_| Ok((Port::reserve()?, Port::reserve()?)))
+            .map(|i| {
+                let wanted = self.client_ports.get(i).copied();
+                let client = wanted.map_or_else(Port::reserve, Port::prefer)?;
+                Ok((client, Port::reserve()?))
+            })
             .collect::<Result<Vec<_>>>()?;
         let peers: Vec<_> = ports
             .iter()
@@ -253,7 +252,7 @@ impl Builder {
             log: dir.path().join(format!("m{i}.log")),
             binary: binary.clone(),
             client,
-            _peer: peer,
+            peer,
             process: Mutex::new(None),
         };
         let members = ports.into_iter().enumerate().map(member).collect();
@@ -262,8 +261,11 @@ impl Builder {
             dir,
             _janitor: janitor,
         };
+        // One after the other: a new member first asks its peers whether it was ever a member, and would wait a whole second
+        // for one that listens but does not answer yet, because it is asking the same.
         for member in &cluster.members {
             member.start()?;
+            member.until_answers(&member.peer, "/members").await?;
         }
         for i in 0..cluster.len() {
             cluster.wait_ready(i).await?;
@@ -321,6 +323,22 @@ impl Member {
             .as_mut()
             .context("the member is not running")?
             .signal(signal)
+    }
+
+    /// Waits until GET `path` on one of the member's ports is answered with 200.
+    async fn until_answers(&self, port: &Port, path: &'static str) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            self.check_running()?;
+            match http::get_async(port.address().to_string(), path, ANSWER_LIMIT).await {
+                Ok(_) => return Ok(()),
+                Err(cause) if start.elapsed() > START_LIMIT => {
+                    let log = excerpt(&self.log);
+                    return Err(cause.context(format!("no {path} within {START_LIMIT:?}:\n{log}")));
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
     }
 
     fn check_running(&self) -> Result<()> {

@@ -1,12 +1,15 @@
 //! What members say of themselves: leader and metrics.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use futures_util::future::join_all;
 
 use super::{ANSWER_LIMIT, Cluster, START_LIMIT};
 use crate::http;
+
+/// How long [`Cluster::wait_leader`] waits for one answer: members that are stopped are asked again and again.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// One member's answer to Maintenance/Status.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +27,7 @@ impl Cluster {
     /// # Errors
     /// When no member that answers within 1 s knows a leader, or the one they name did not answer.
     pub async fn leader(&self) -> Result<usize> {
-        let answers = self.statuses().await;
+        let answers = self.statuses(ANSWER_LIMIT).await;
         let latest = answers
             .iter()
             .filter(|s| s.leader != 0)
@@ -44,7 +47,7 @@ impl Cluster {
     pub async fn wait_leader(&self) -> Result<usize> {
         let start = Instant::now();
         loop {
-            let answers = self.statuses().await;
+            let answers = self.statuses(LOOK).await;
             let elected = answers.iter().find(|candidate| {
                 let voters = answers.iter().filter(|s| {
                     s.leader == candidate.member_id && s.raft_term == candidate.raft_term
@@ -56,7 +59,7 @@ impl Cluster {
                 None if start.elapsed() > START_LIMIT => {
                     bail!("no leader within {START_LIMIT:?}, only {answers:?}")
                 }
-                None => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+                None => tokio::time::sleep(Duration::from_millis(10)).await,
             }
         }
     }
@@ -79,17 +82,12 @@ impl Cluster {
             .with_context(|| format!("member {i} has no metric {name} {labels:?}"))
     }
 
-    /// The status of every member that answers.
-    async fn statuses(&self) -> Vec<Status> {
+    /// The status of every member that answers within `limit`.
+    async fn statuses(&self, limit: Duration) -> Vec<Status> {
         let asked = (0..self.len()).map(async |index| {
-            let json = http::post_async(
-                self.address(index),
-                "/v3/maintenance/status",
-                "{}",
-                ANSWER_LIMIT,
-            )
-            .await
-            .ok()?;
+            let json = http::post_async(self.address(index), "/v3/maintenance/status", "{}", limit)
+                .await
+                .ok()?;
             let number = |key| http::json_number(&json, key);
             Some(Status {
                 index,

@@ -2,33 +2,51 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use etcd_proto::etcdserverpb::kv_client::KvClient;
+use etcd_proto::etcdserverpb::{PutRequest, RangeRequest};
 use etcd_tests::cluster::{Cluster, Target};
 use etcd_tests::wait;
-
-const LIMIT: Duration = Duration::from_secs(30);
+use tokio::time::timeout;
+use tonic::transport::Channel;
 
 fn listens(address: &str) -> bool {
     TcpStream::connect(address).is_ok()
 }
 
-/// One JSON request to the gateway of a member.
-fn gateway(endpoint: &str, path: &str, json: &str) -> String {
-    use std::io::{Read, Write};
-    let host = endpoint.trim_start_matches("http://");
-    let mut stream = TcpStream::connect(host).unwrap();
-    let length = json.len();
-    write!(
-        stream,
-        "POST {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n{json}"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+async fn client(endpoint: &str) -> KvClient<Channel> {
+    let endpoint = Channel::from_shared(endpoint.to_owned()).unwrap();
+    KvClient::new(endpoint.connect().await.unwrap())
+}
+
+async fn put(endpoint: &str, key: &str) {
+    let mut kv = client(endpoint).await;
+    let request = PutRequest {
+        key: key.to_owned().into(),
+        value: "v".into(),
+        ..Default::default()
+    };
+    kv.put(request).await.unwrap();
+}
+
+/// Which keys there are from `key` up to `end`.
+async fn keys(endpoint: &str, key: &str, end: &str) -> Vec<String> {
+    let mut kv = client(endpoint).await;
+    let (key, range_end) = (key.to_owned().into(), end.to_owned().into());
+    let request = RangeRequest {
+        key,
+        range_end,
+        ..Default::default()
+    };
+    let found = kv.range(request).await.unwrap().into_inner();
+    found
+        .kvs
+        .iter()
+        .map(|kv| kv.key_str().unwrap().to_owned())
+        .collect()
 }
 
 #[tokio::test]
@@ -68,6 +86,21 @@ async fn a_paused_leader_keeps_its_sockets_and_is_voted_out() {
 }
 
 #[tokio::test]
+async fn a_leader_without_a_majority_does_not_count() {
+    let cluster = Cluster::start(3).await.unwrap();
+    let leader = cluster.wait_leader().await.unwrap();
+    let followers: Vec<_> = (0..3).filter(|i| *i != leader).collect();
+    for follower in &followers {
+        cluster.kill(*follower).await.unwrap();
+    }
+    // For a second or so it still calls itself the leader.
+    let found = timeout(Duration::from_millis(300), cluster.wait_leader()).await;
+    assert!(found.is_err(), "{found:?}");
+    cluster.restart(followers[0]).unwrap();
+    assert_ne!(cluster.wait_leader().await.unwrap(), followers[1]);
+}
+
+#[tokio::test]
 async fn data_survives_a_restart_and_metrics_are_readable() {
     let cluster = Cluster::start(1).await.unwrap();
     let puts = [("grpc_method", "Put")];
@@ -75,11 +108,7 @@ async fn data_survives_a_restart_and_metrics_are_readable() {
         .metric(0, "grpc_server_started_total", &puts)
         .await
         .unwrap();
-    gateway(
-        &cluster.endpoint(0),
-        "/v3/kv/put",
-        r#"{"key":"YQ==","value":"Yg=="}"#,
-    );
+    put(&cluster.endpoint(0), "a").await;
     assert_eq!(
         cluster
             .metric(0, "grpc_server_started_total", &puts)
@@ -99,10 +128,7 @@ async fn data_survives_a_restart_and_metrics_are_readable() {
     cluster.terminate(0).await.unwrap();
     cluster.restart(0).unwrap();
     cluster.wait_ready(0).await.unwrap();
-    assert!(
-        gateway(&cluster.endpoint(0), "/v3/kv/range", r#"{"key":"YQ=="}"#)
-            .contains(r#""value":"Yg==""#)
-    );
+    assert_eq!(keys(&cluster.endpoint(0), "a", "b").await, ["a"]);
 }
 
 #[tokio::test]
@@ -166,62 +192,37 @@ async fn a_killed_test_process_leaves_no_etcd_and_no_files() {
     let mut words = left.split(' ');
     let dir = PathBuf::from(words.next().unwrap());
     let addresses: Vec<_> = words.collect();
-    assert_eq!(etcds_of(&dir), 3);
+    // The kernel listens for a process that is stopped, too, as long as it lives.
+    assert!(addresses.iter().all(|address| listens(address)));
 
     child.kill().unwrap();
     child.wait().unwrap();
-    let gone = async || {
-        !addresses.iter().any(|address| listens(address)) && etcds_of(&dir) == 0 && !dir.exists()
-    };
-    wait::until("nothing is left", LIMIT, gone).await.unwrap();
-}
-
-/// How many processes have `dir` in their command line, not counting zombies (their command line is empty).
-fn etcds_of(dir: &Path) -> usize {
-    let dir = format!("--data-dir={}/", dir.display());
-    let listed = Command::new("ps")
-        .args(["-A", "-ww", "-o", "args="])
-        .output()
+    let gone = async || !addresses.iter().any(|address| listens(address)) && !dir.exists();
+    // Not for long: an etcd whose files are gone ends by itself after half a minute.
+    wait::until("nothing is left", Duration::from_secs(10), gone)
+        .await
         .unwrap();
-    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    listed
-        .lines()
-        .filter(|line| line.contains(&dir) && !line.starts_with("sh "))
-        .count()
 }
 
 #[tokio::test]
 async fn tests_of_one_binary_share_a_target_and_leave_no_keys_in_it() {
     let (target, again) = (Target::get().await.unwrap(), Target::get().await.unwrap());
     assert_eq!(target.endpoints(), again.endpoints());
-    let (prefix, other) = (target.prefix(), target.prefix());
-    assert_ne!(*prefix, *other);
+    let (first, second) = (target.prefix(), target.prefix());
+    assert_ne!(*first, *second);
 
-    // "etcd-tests/" and "etcd-tests0" in base64: everything any test has put.
-    let everything = r#"{"key":"ZXRjZC10ZXN0cy8=","range_end":"ZXRjZC10ZXN0czA="}"#;
     let endpoint = &target.endpoints()[0];
-    let put = |key: String| {
-        gateway(
-            endpoint,
-            "/v3/kv/txn",
-            &format!(r#"{{"success":[{{"requestPut":{{"key":"{key}","value":"dg=="}}}}]}}"#),
-        )
+    let keys_put = [first.key("a"), second.key("b")];
+    for key in &keys_put {
+        put(endpoint, key).await;
+    }
+    let left = async || {
+        let all = keys(endpoint, "etcd-tests/", "etcd-tests0").await;
+        keys_put.clone().map(|key| all.contains(&key))
     };
-    let key = base64_of(&prefix.key("a"));
-    assert!(put(key.clone()).contains("200 OK"));
-    assert!(gateway(endpoint, "/v3/kv/range", everything).contains(&key));
-    drop(other);
-    assert!(
-        gateway(endpoint, "/v3/kv/range", everything).contains(&key),
-        "another prefix's end deletes only its own keys"
-    );
-    drop(prefix);
-    assert!(!gateway(endpoint, "/v3/kv/range", everything).contains(&key));
-}
-
-/// By way of a tool, to check the harness's own encoder against somebody else's.
-fn base64_of(text: &str) -> String {
-    let script = format!("printf %s '{text}' | base64 -w0");
-    let output = Command::new("sh").args(["-c", &script]).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    assert_eq!(left().await, [true, true]);
+    drop(first);
+    assert_eq!(left().await, [false, true]);
+    drop(second);
+    assert_eq!(left().await, [false, false]);
 }

@@ -268,6 +268,27 @@ async fn delay_moves_bytes_later_in_order_and_leaves_throughput_alone() {
 }
 
 #[tokio::test]
+async fn what_was_under_way_when_a_direction_was_blocked_does_not_arrive_either() {
+    let (proxy, listener) = proxy().await;
+    let (mut client, mut server) = connected(&proxy, &listener).await;
+    passes(&mut client, &mut server, b"established").await;
+    proxy.delay(Direction::ToServer, SILENCE * 2);
+    client.write_all(b"late").await.unwrap();
+    assert!(is_silent(&mut server).await, "it is on its way");
+    proxy.block(Direction::ToServer);
+    for _ in 0..3 {
+        assert!(is_silent(&mut server).await);
+    }
+    proxy.unblock(Direction::ToServer);
+    let mut read = [0; 4];
+    timeout(LIMIT, server.read_exact(&mut read))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&read, b"late");
+}
+
+#[tokio::test]
 async fn a_cut_lets_exactly_so_many_bytes_through_and_happens_once() {
     let (proxy, listener) = proxy().await;
     for close in [Close::Fin, Close::Reset] {

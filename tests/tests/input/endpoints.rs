@@ -32,7 +32,7 @@ async fn endpoints_that_cannot_be_used_are_named_and_refused() {
     let none: [&str; 0] = [];
     let (option, text) = refused(Client::builder().endpoints(none)).await;
     assert_eq!(option, "endpoints");
-    assert!(text.contains("no endpoints given"), "{text}");
+    assert!(text.contains("the list is empty"), "{text}");
 
     let rows = [
         ("", "blank"),
@@ -73,7 +73,7 @@ async fn not_a_byte_goes_to_an_https_endpoint() {
     for scheme in ["https", "HTTPS", "unixs"] {
         let (_, text) =
             refused(Client::builder().endpoints([format!("{scheme}://{address}")])).await;
-        assert!(text.contains("never replaced by plaintext"), "{text}");
+        assert!(text.contains("plaintext never takes its place"), "{text}");
     }
     assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
 }
@@ -84,7 +84,7 @@ async fn a_view_of_an_endpoint_that_is_not_the_clients_is_refused() {
     let client = Client::connect(server.endpoint()).await.unwrap();
     let secure = server.endpoint().replace("http", "https");
     for (endpoint, wrong) in [
-        (secure.as_str(), "never replaced by plaintext"),
+        (secure.as_str(), "plaintext never takes its place"),
         ("http://127.0.0.1:1", "is not one of the client's endpoints"),
         ("http://127.0.0.1:70000", "the port is not a number"),
         ("", "blank"),

@@ -79,6 +79,10 @@ impl PoolState {
             .map(|slot| slot.id)
     }
 
+    pub(crate) fn any_active(&self) -> bool {
+        self.slots.iter().any(|slot| slot.phase == Phase::Active)
+    }
+
     /// Is there another endpoint that can take over everything from this one? Suspect ones and learners cannot.
     pub(crate) fn has_other(&self, than: EndpointId) -> bool {
         self.slots
