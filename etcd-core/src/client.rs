@@ -117,7 +117,7 @@ impl Client {
     pub fn send<R: Request>(
         &self,
         request: R,
-    ) -> impl Future<Output = Result<<R::Wire as Unary>::Reply>> + Send + 'static {
+    ) -> impl Future<Output = Result<<R::Wire as Unary>::Reply>> + Send + 'static + use<R> {
         let plan = self.plan(request);
         let shared = self.shared.clone();
         async move {
