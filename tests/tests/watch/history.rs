@@ -13,7 +13,8 @@ use etcd_core::proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResp
 use etcd_core::proto::mvccpb::Event;
 use etcd_core::{Batch, KeyRange, Watcher};
 use etcd_tests::wait;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tonic::transport::Channel;
@@ -149,11 +150,14 @@ pub(crate) async fn bare(
     let request = WatchRequest {
         request_union: Some(RequestUnion::CreateRequest(create)),
     };
-    let requests = futures_util::stream::iter([request]).chain(futures_util::stream::pending());
-    let mut stream = client.watch(requests).await.unwrap().into_inner();
+    // The request is ended with this function: the channel would go on waiting for more of it, and keep the stream open.
+    let (_end, ended) = oneshot::channel::<()>();
+    let requests = stream::iter([request]).chain(stream::pending());
+    let requests = requests.take_until(ended);
+    let mut answers = client.watch(requests).await.unwrap().into_inner();
     let mut responses = Vec::new();
     loop {
-        let response = timeout(LIMIT, stream.message())
+        let response = timeout(LIMIT, answers.message())
             .await
             .unwrap()
             .unwrap()

@@ -12,12 +12,16 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod cancel;
 mod events;
 mod failover;
 mod history;
 mod large;
+mod leak;
+mod many;
 mod progress;
 mod resume;
+mod slow;
 mod traffic;
 
 use std::time::Duration;
