@@ -16,12 +16,16 @@ mod cancel;
 mod events;
 mod failover;
 mod history;
+mod hostile;
 mod large;
 mod leak;
 mod many;
+mod member;
 mod progress;
+mod refuse;
 mod resume;
 mod slow;
+mod streams;
 mod traffic;
 
 use std::time::Duration;
