@@ -86,6 +86,10 @@ pub(crate) async fn run(pool: &Pool, budget: &Budget, plan: &Plan) -> Result<(By
             Ok(reply) => return Ok((reply, picked)),
             Err(Unanswered::Deadline(known)) => return Err(run.out_of_time(known, Some(&picked))),
             Err(Unanswered::Silent) => None,
+            Err(Unanswered::Failed(Error::Connection(lost))) if pool.is_closed() => {
+                let outcome = run.known.or(lost.outcome);
+                return Err(Error::Closed { outcome });
+            }
             Err(Unanswered::Failed(error)) => Some(error),
         };
         let mut wait = run.tried.contains(&picked.id);

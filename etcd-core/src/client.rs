@@ -11,7 +11,7 @@ use crate::budget::Budget;
 use crate::call::{Plan, run};
 use crate::class;
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::error::{Error, LostReason, Result};
 use crate::lease::keeper::Keeper;
 use crate::limits;
 use crate::net::endpoint::Endpoint;
@@ -117,7 +117,7 @@ impl Client {
     pub fn send<R: Request>(
         &self,
         request: R,
-    ) -> impl Future<Output = Result<<R::Wire as Unary>::Reply>> + Send + 'static {
+    ) -> impl Future<Output = Result<<R::Wire as Unary>::Reply>> + Send + 'static + use<R> {
         let plan = self.plan(request);
         let shared = self.shared.clone();
         async move {
@@ -204,6 +204,7 @@ impl Client {
     /// not revoked. Calling it again does nothing.
     pub fn close(&self) {
         self.shared.pool.close();
+        self.shared.leases.lose_all(LostReason::Closed);
     }
 
     fn with(&self, change: impl FnOnce(&mut View)) -> Self {

@@ -20,7 +20,9 @@ impl Client {
     /// }
     /// # Ok(()) }
     /// ```
-    pub fn member_list(&self) -> impl Future<Output = Result<MemberListResponse>> + Send + 'static {
+    pub fn member_list(
+        &self,
+    ) -> impl Future<Output = Result<MemberListResponse>> + Send + 'static + use<> {
         self.send(MemberListRequest { linearizable: true })
     }
 }

@@ -20,7 +20,7 @@ impl Client {
     /// println!("{} leader {:x}", status.version, status.leader);
     /// # Ok(()) }
     /// ```
-    pub fn status(&self) -> impl Future<Output = Result<StatusResponse>> + Send + 'static {
+    pub fn status(&self) -> impl Future<Output = Result<StatusResponse>> + Send + 'static + use<> {
         self.send(StatusRequest {})
     }
 }

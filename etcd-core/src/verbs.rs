@@ -12,6 +12,15 @@ use crate::kv::{Compact, Delete, Get, Put};
 use crate::range::IntoBytes;
 use crate::txn::Txn;
 
+/// Their futures borrow nothing of the client, so that they can be spawned, and returned from a function:
+///
+/// ```
+/// fn greeting(client: etcd_core::Client) -> impl Future<Output = etcd_core::Result<i64>> + Send + 'static {
+///     let get = client.timeout(std::time::Duration::from_secs(1)).get("greeting");
+///     async { Ok(get.await?.count) }
+/// }
+/// ```
+///
 /// All of them are [`send`](Client::send) with a value; its errors are theirs. Dropping a future withdraws the call; the
 /// outcome of a write is then unknown.
 impl Client {
@@ -22,11 +31,11 @@ impl Client {
     /// let revision = client.put("greeting", "hello").await?.revision();
     /// # Ok(()) }
     /// ```
-    pub fn put(
+    pub fn put<K: IntoBytes, V: IntoBytes>(
         &self,
-        key: impl IntoBytes,
-        value: impl IntoBytes,
-    ) -> impl Future<Output = Result<PutResponse>> + Send + 'static {
+        key: K,
+        value: V,
+    ) -> impl Future<Output = Result<PutResponse>> + Send + 'static + use<K, V> {
         self.send(Put::new(key, value))
     }
 
@@ -42,10 +51,10 @@ impl Client {
     /// # Ok(()) }
     /// ```
     #[doc(alias = "range")]
-    pub fn get(
+    pub fn get<G: Into<Get>>(
         &self,
-        get: impl Into<Get>,
-    ) -> impl Future<Output = Result<RangeResponse>> + Send + 'static {
+        get: G,
+    ) -> impl Future<Output = Result<RangeResponse>> + Send + 'static + use<G> {
         self.send(get.into())
     }
 
@@ -58,10 +67,10 @@ impl Client {
     /// # Ok(()) }
     /// ```
     #[doc(alias = "delete_range")]
-    pub fn delete(
+    pub fn delete<D: Into<Delete>>(
         &self,
-        delete: impl Into<Delete>,
-    ) -> impl Future<Output = Result<DeleteRangeResponse>> + Send + 'static {
+        delete: D,
+    ) -> impl Future<Output = Result<DeleteRangeResponse>> + Send + 'static + use<D> {
         self.send(delete.into())
     }
 
@@ -77,7 +86,10 @@ impl Client {
     /// let created = client.txn(create).await?.succeeded;
     /// # Ok(()) }
     /// ```
-    pub fn txn(&self, txn: Txn) -> impl Future<Output = Result<TxnResponse>> + Send + 'static {
+    pub fn txn(
+        &self,
+        txn: Txn,
+    ) -> impl Future<Output = Result<TxnResponse>> + Send + 'static + use<> {
         self.send(txn)
     }
 
@@ -89,10 +101,10 @@ impl Client {
     /// client.compact(etcd_core::Compact::new(1234).physical()).await?;
     /// # Ok(()) }
     /// ```
-    pub fn compact(
+    pub fn compact<C: Into<Compact>>(
         &self,
-        compact: impl Into<Compact>,
-    ) -> impl Future<Output = Result<CompactionResponse>> + Send + 'static {
+        compact: C,
+    ) -> impl Future<Output = Result<CompactionResponse>> + Send + 'static + use<C> {
         self.send(compact.into())
     }
 }

@@ -112,7 +112,7 @@ pub enum Error {
         reason: LostReason,
     },
 
-    /// The client was closed.
+    /// The client was closed, or the runtime that it was made in was shut down.
     #[error("the client is closed{}", detail::known(*.outcome))]
     Closed {
         /// What is known about the write that was under way, if one was.

@@ -20,7 +20,9 @@ use crate::error::{LostReason, Result};
 ///
 /// **What may be relied on:** while [`is_valid`](Self::is_valid) is true, etcd has not let the lease expire. That counts from
 /// when the last confirmed renewal was sent, minus a margin for clocks that differ by up to a tenth, on a clock that goes on
-/// while the machine sleeps. **What may not:** somebody else can revoke the lease, which is noticed with the next renewal.
+/// while the machine sleeps. **What may not:** the lease can be revoked, which is noticed with the next renewal. Others
+/// may do that, and so may etcd: a leader that was stopped for longer than the time to live can revoke, when it goes on, leases
+/// that its successor has renewed in the meantime (seen with etcd 3.7.2).
 ///
 /// Dropping the handle stops the renewals; the lease then ends on the server when its time to live is over.
 #[doc(alias("LeaseKeeper", "KeepAlive"))]

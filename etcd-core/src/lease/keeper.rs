@@ -116,7 +116,7 @@ impl Keeper {
     }
 
     /// Stops keeping all leases; returns how many.
-    pub(super) fn lose_all(&self, reason: LostReason) -> usize {
+    pub(crate) fn lose_all(&self, reason: LostReason) -> usize {
         let mut kept = self.lock();
         let slots: Vec<_> = kept.signals.keys().copied().collect();
         slots.iter().for_each(|&slot| kept.lose(slot, reason));
@@ -182,7 +182,6 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 enum Event {
     /// Time passed, or something changed.
     Woken,
-    Closed,
     Opened(Result<Box<OpenStream>>),
     /// Sent, or being sent, at that time.
     Sent(Slot, BootInstant, Result<()>),
@@ -250,7 +249,6 @@ impl Task {
         };
         let rest = wake.map_or(TICK, |at| at - now).min(TICK);
         tokio::select! {
-            () = keeper.pool.closed() => Event::Closed,
             () = keeper.changed.notified() => Event::Woken,
             () = sleep(rest) => Event::Woken,
             Some(event) = alone.next() => event,
@@ -262,7 +260,8 @@ impl Task {
         let now = self.keeper.clock.now();
         match event {
             Event::Woken => {}
-            Event::Closed | Event::Opened(Err(_)) => {
+            // The client is closed.
+            Event::Opened(Err(_)) => {
                 self.keeper.lose_all(LostReason::Closed);
             }
             Event::Opened(Ok(stream)) => {
@@ -324,7 +323,7 @@ impl Task {
                 kept.answer(answer);
             }
             Err(Error::LeaseLost { reason, .. }) => self.keeper.lose(slot, reason),
-            Err(error) => tracing::debug!(%error, "lease renewal failed"),
+            Err(_) => {}
         }
         self.renew_alone(slot);
     }
@@ -341,10 +340,11 @@ impl Task {
             if keeper.state(slot).is_none() {
                 return Event::Woken;
             }
-            Event::Alone(
-                slot,
-                renew_once(&keeper.pool, &keeper.clock, id, None, ttl / 3).await,
-            )
+            let renewed = renew_once(&keeper.pool, &keeper.clock, id, None, ttl / 3).await;
+            if let Err(error) = &renewed {
+                tracing::debug!(lease = %id, %error, "lease renewal failed");
+            }
+            Event::Alone(slot, renewed)
         }));
     }
 }

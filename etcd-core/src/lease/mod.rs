@@ -14,13 +14,10 @@ use etcd_proto::etcdserverpb::{
     LeaseGrantRequest, LeaseLeasesRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest,
     LeaseTimeToLiveResponse,
 };
-use etcd_proto::rpc::Unary;
-use tokio::time::Instant;
 
 use self::once::{Renewed, renew_once};
 use crate::client::Client;
-use crate::error::{Decision, Error, LostReason, Outcome, Result, decide};
-use crate::request::Request;
+use crate::error::{Error, LostReason, Outcome, Result};
 
 pub use self::handle::Lease;
 
@@ -130,13 +127,13 @@ impl Client {
     /// [`send`](Self::send). Revoking twice does no harm, so it is repeated where a write would not be.
     #[doc(alias = "lease_revoke")]
     pub fn revoke(&self, id: LeaseId) -> impl Future<Output = Result<()>> + Send + use<> {
-        let request = LeaseRevokeRequest { id: id.0 };
-        let client = self.clone();
+        let client = self.idempotent();
         async move {
-            client
-                .send_twice(request, Error::is_lease_not_found)
-                .await
-                .map(|_| ())
+            match client.send(LeaseRevokeRequest { id: id.0 }).await {
+                // By an attempt whose answer was lost.
+                Err(error) if error.is_lease_not_found() && may_be_ours(&error) => Ok(()),
+                result => result.map(|_| ()),
+            }
         }
     }
 
@@ -191,20 +188,18 @@ impl Client {
         // From the operating system's randomness: clients that start at the same time must not choose the same id.
         let id = LeaseId((RandomState::new().hash_one(ttl) >> 1) as i64);
         let sent = self.shared.leases.clock.now();
-        match self
-            .send_twice(
-                LeaseGrantRequest { ttl, id: id.0 },
-                Error::is_lease_already_exists,
-            )
-            .await?
-        {
-            Some(reply) => Ok(Renewed {
+        let request = LeaseGrantRequest { ttl, id: id.0 };
+        match self.idempotent().send(request).await {
+            Ok(reply) => Ok(Renewed {
                 id: LeaseId(reply.id),
                 ttl: seconds(reply.ttl),
                 sent,
             }),
-            // Granted by the attempt whose answer was lost, and with it the TTL.
-            None => self.renew_lease(id).await,
+            // Granted by an attempt whose answer was lost, and with it the TTL.
+            Err(error) if error.is_lease_already_exists() && may_be_ours(&error) => {
+                self.renew_lease(id).await
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -219,41 +214,16 @@ impl Client {
         .await
     }
 
-    /// Sends a request that does no harm when applied twice, a second time if the first may have been applied.
-    /// `Ok(None)`: the second attempt was refused by an error that says that the first one was.
-    async fn send_twice<R>(
-        &self,
-        request: R,
-        was_applied: fn(&Error) -> bool,
-    ) -> Result<Option<<R::Wire as Unary>::Reply>>
-    where
-        R: Request + Clone,
-    {
-        let started = Instant::now();
-        let error = match self.send(request.clone()).await {
-            Ok(reply) => return Ok(Some(reply)),
-            Err(error) => error,
-        };
-        let left = self.time_limit().saturating_sub(started.elapsed());
-        if error.outcome() == Outcome::NotApplied
-            || decide(&error, true) == Decision::Fail
-            || left.is_zero()
-        {
-            return Err(error);
-        }
-        match self.timeout(left).idempotent().send(request).await {
-            Err(error) if was_applied(&error) => Ok(None),
-            result => result
-                .map(Some)
-                .map_err(|error| error.after(Outcome::Unknown)),
-        }
-    }
-
     fn time_limit(&self) -> Duration {
         self.view()
             .timeout
             .unwrap_or(self.shared.options.request_timeout)
     }
+}
+
+/// Whether what a refusal says is so may be the work of an earlier attempt of the same call.
+fn may_be_ours(refusal: &Error) -> bool {
+    refusal.outcome() == Outcome::Unknown
 }
 
 /// As etcd counts, rounded up.

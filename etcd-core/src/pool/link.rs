@@ -22,10 +22,12 @@ use crate::net::{Condition, Connection, ConnectionOptions, Metadata, Step, grpc}
 pub(super) fn supervise(pool: &Pool) {
     let mut changed = pool.changed.subscribe();
     let closed = pool.closed.subscribe();
-    let pool = pool.this.clone();
+    let pool = Supervised(pool.this.clone());
     tokio::spawn(unless_closed(closed, async move {
         loop {
-            let Some(next) = start_due(&pool) else { return };
+            let Some(next) = start_due(&pool.0) else {
+                return;
+            };
             let wait = async {
                 match next {
                     Some(at) => sleep_until(at).await,
@@ -38,6 +40,18 @@ pub(super) fn supervise(pool: &Pool) {
             }
         }
     }));
+}
+
+/// Closes the pool when its supervisor goes, as it does when its runtime is shut down: nobody would connect any more, and
+/// no caller may wait for that.
+struct Supervised(Weak<Pool>);
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        if let Some(pool) = self.0.upgrade() {
+            pool.close();
+        }
+    }
 }
 
 /// Starts the attempts that are due; when to come back, or `None` when the pool is gone.
@@ -57,9 +71,11 @@ fn start_due(pool: &Weak<Pool>) -> Option<Option<Instant>> {
 
 /// Runs `task` until the pool is closed or dropped.
 async fn unless_closed(mut closed: watch::Receiver<bool>, task: impl Future<Output = ()>) {
+    // Without the guard that it returns: a task that ends may close the pool.
+    let closed = async { closed.wait_for(|closed| *closed).await.map(drop) };
     tokio::select! {
         () = task => {}
-        _ = closed.wait_for(|closed| *closed) => {}
+        _ = closed => {}
     }
 }
 
@@ -123,13 +139,10 @@ async fn connect(
         Ok(Err(error)) => return Err(failed(error.into())),
         Err(_) => return Err(failed(format!("no TCP connection within {limit:?}").into())),
     };
-    let authority = endpoint
-        .authority()
-        .parse()
-        .map_err(|e: http::uri::InvalidUri| failed(e.into()))?;
+    let authority = endpoint.authority().parse();
     let options = ConnectionOptions {
         name: name.clone(),
-        authority,
+        authority: authority.map_err(|error| failed(From::from(error)))?,
         ping,
         receive_limit: options.receive_limit,
     };

@@ -89,7 +89,7 @@ impl Hub {
     }
 
     /// Cancels every watch, and gives how many there were when the servers have confirmed all.
-    pub(super) fn cancel_all(&self) -> impl Future<Output = usize> + Send + 'static {
+    pub(super) fn cancel_all(&self) -> impl Future<Output = usize> + Send + 'static + use<> {
         let mut slots = Vec::new();
         for mux in self.muxes() {
             for slot in mux.slots() {

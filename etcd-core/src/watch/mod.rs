@@ -54,10 +54,10 @@ impl Client {
     /// }
     /// # Ok(()) }
     /// ```
-    pub fn watch(
+    pub fn watch<W: Into<Watch>>(
         &self,
-        watch: impl Into<Watch>,
-    ) -> impl Future<Output = Result<Watcher>> + Send + 'static {
+        watch: W,
+    ) -> impl Future<Output = Result<Watcher>> + Send + 'static + use<W> {
         let (client, watch) = (self.clone(), watch.into());
         async move {
             within(
@@ -75,7 +75,9 @@ impl Client {
     /// # Errors
     /// `Error::Timeout` when they do not confirm within the client's time limit; the watches are cancelled all the same.
     #[doc(alias = "cancel_all")]
-    pub fn cancel_all_watches(&self) -> impl Future<Output = Result<usize>> + Send + 'static {
+    pub fn cancel_all_watches(
+        &self,
+    ) -> impl Future<Output = Result<usize>> + Send + 'static + use<> {
         let (client, cancelled) = (self.clone(), self.shared.watches.cancel_all());
         async move { within(&client, "the watches to be cancelled", cancelled).await }
     }

@@ -90,10 +90,20 @@ async fn halting_all_says_how_many_and_each_is_lost_once() {
 #[tokio::test]
 async fn closing_the_client_ends_every_lease() {
     let bench = Bench::new();
-    let (_, lost) = bench.keep(1, 60);
+    let keeper = &bench.client.shared.leases;
+    let keep = || {
+        keeper.keep(&Renewed {
+            id: LeaseId(1),
+            ttl: Duration::from_secs(60),
+            sent: keeper.clock.now(),
+        })
+    };
+    let (slot, lost) = keep();
+    assert_eq!(keeper.state(slot), Some(LeaseState::Healthy));
     bench.client.close();
-    assert_eq!(reason(lost).await, Some(LostReason::Closed));
-    let (_, late) = bench.keep(2, 60);
+    assert_eq!(keeper.state(slot), None, "at once");
+    assert_eq!(*lost.borrow(), Some(LostReason::Closed));
+    let (_, late) = keep();
     assert_eq!(reason(late).await, Some(LostReason::Closed));
 }
 
