@@ -53,7 +53,12 @@ async fn write(
         match output {
             Output::Frame(frame) => writer.write_all(&frame.encode()).await?,
             Output::Close(Close::Fin) => return writer.shutdown().await,
-            Output::Close(Close::Reset) => return writer.as_ref().set_zero_linger(),
+            Output::Close(Close::Reset) => {
+                writer.as_ref().set_zero_linger()?;
+                // Dropped, it would send a FIN first.
+                writer.forget();
+                return Ok(());
+            }
         }
     }
     Ok(())
