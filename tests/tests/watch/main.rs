@@ -18,6 +18,7 @@ mod failover;
 mod history;
 mod hostile;
 mod large;
+mod leaderless;
 mod leak;
 mod many;
 mod member;
