@@ -221,6 +221,13 @@ impl Client {
         &self.view
     }
 
+    /// Of a call that does not wait for others by design.
+    pub(crate) fn time_limit(&self) -> Duration {
+        self.view
+            .timeout
+            .unwrap_or(self.shared.options.request_timeout)
+    }
+
     /// The endpoint that the view is pinned to.
     pub(crate) fn pinned(&self) -> Result<Option<EndpointId>> {
         let Some(text) = &self.view.endpoint else {

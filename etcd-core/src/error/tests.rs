@@ -89,6 +89,14 @@ fn each_error_is_one_line_that_says_where_what_and_what_is_known() {
             "http://a:2379: answered for cluster cd, not ab; check the endpoints",
         ),
         (
+            Error::file(
+                "/backup/db\n".as_ref(),
+                "rename",
+                std::io::Error::from(std::io::ErrorKind::PermissionDenied),
+            ),
+            r"/backup/db\n: cannot rename the file: permission denied",
+        ),
+        (
             Error::LeaseLost {
                 id: 0x1f,
                 reason: LostReason::NotFound,
