@@ -95,7 +95,7 @@ impl Client {
     /// client.auth_enable().await?;
     /// # Ok(()) }
     /// ```
-    pub fn auth_enable(&self) -> impl Future<Output = Result<AuthEnableResponse>> + Send + 'static {
+    pub fn auth_enable(&self) -> impl Future<Output = Result<AuthEnableResponse>> + Send + use<> {
         self.send(AuthEnableRequest {})
     }
 
@@ -103,9 +103,7 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`send`](Self::send); that it is off already is none. Dropping the future leaves the outcome unknown.
-    pub fn auth_disable(
-        &self,
-    ) -> impl Future<Output = Result<AuthDisableResponse>> + Send + 'static {
+    pub fn auth_disable(&self) -> impl Future<Output = Result<AuthDisableResponse>> + Send + use<> {
         self.send(AuthDisableRequest {})
     }
 
@@ -113,7 +111,7 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`send`](Self::send). Dropping the future leaves nothing behind.
-    pub fn auth_status(&self) -> impl Future<Output = Result<AuthStatusResponse>> + Send + 'static {
+    pub fn auth_status(&self) -> impl Future<Output = Result<AuthStatusResponse>> + Send + use<> {
         self.send(AuthStatusRequest {})
     }
 
@@ -170,7 +168,7 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`send`](Self::send). Dropping the future leaves nothing behind.
-    pub fn user_list(&self) -> impl Future<Output = Result<AuthUserListResponse>> + Send + 'static {
+    pub fn user_list(&self) -> impl Future<Output = Result<AuthUserListResponse>> + Send + use<> {
         self.send(AuthUserListRequest {})
     }
 
@@ -265,7 +263,7 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`send`](Self::send). Dropping the future leaves nothing behind.
-    pub fn role_list(&self) -> impl Future<Output = Result<AuthRoleListResponse>> + Send + 'static {
+    pub fn role_list(&self) -> impl Future<Output = Result<AuthRoleListResponse>> + Send + use<> {
         self.send(AuthRoleListRequest {})
     }
 
@@ -332,7 +330,7 @@ impl Client {
     fn send_if<R: Request>(
         &self,
         request: Result<R>,
-    ) -> impl Future<Output = Result<<R::Wire as etcd_proto::rpc::Unary>::Reply>> + Send + 'static
+    ) -> impl Future<Output = Result<<R::Wire as etcd_proto::rpc::Unary>::Reply>> + Send + use<R>
     {
         let reply = request.map(|request| self.send(request));
         async move { reply?.await }

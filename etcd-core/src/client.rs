@@ -117,7 +117,7 @@ impl Client {
     pub fn send<R: Request>(
         &self,
         request: R,
-    ) -> impl Future<Output = Result<<R::Wire as Unary>::Reply>> + Send + 'static {
+    ) -> impl Future<Output = Result<<R::Wire as Unary>::Reply>> + Send + use<R> {
         let plan = self.plan(request);
         let shared = self.shared.clone();
         async move {
@@ -219,6 +219,11 @@ impl Client {
 
     pub(crate) fn view(&self) -> &View {
         &self.view
+    }
+
+    /// For calls whose second application would be answered differently from their first, whatever the view says.
+    pub(crate) fn at_most_once(&self) -> Self {
+        self.with(|view| view.idempotent = false)
     }
 
     /// Of a call that does not wait for others by design.

@@ -33,7 +33,7 @@ impl Client {
     /// let known = asked.send(MemberListRequest { linearizable: false }).await?.members;
     /// # Ok(()) }
     /// ```
-    pub fn member_list(&self) -> impl Future<Output = Result<MemberListResponse>> + Send + 'static {
+    pub fn member_list(&self) -> impl Future<Output = Result<MemberListResponse>> + Send + use<> {
         self.send(MemberListRequest { linearizable: true })
     }
 
@@ -99,7 +99,7 @@ impl Client {
     pub fn member_promote(
         &self,
         id: u64,
-    ) -> impl Future<Output = Result<MemberPromoteResponse>> + Send + 'static {
+    ) -> impl Future<Output = Result<MemberPromoteResponse>> + Send + use<> {
         self.send(MemberPromoteRequest { id })
     }
 
@@ -111,7 +111,7 @@ impl Client {
     pub fn member_remove(
         &self,
         id: u64,
-    ) -> impl Future<Output = Result<MemberRemoveResponse>> + Send + 'static {
+    ) -> impl Future<Output = Result<MemberRemoveResponse>> + Send + use<> {
         self.send(MemberRemoveRequest { id })
     }
 

@@ -52,7 +52,8 @@ impl Client {
         lease: impl Into<LeaseId>,
         value: impl IntoBytes,
     ) -> impl Future<Output = Result<CampaignResponse>> + Send + 'static {
-        let (client, lease) = (self.clone(), owner(lease.into()));
+        // After a lost connection the server withdraws what it was waiting for, and with it what was asked for again.
+        let (client, lease) = (self.at_most_once(), owner(lease.into()));
         let (name, value) = (name.into_bytes(), value.into_bytes());
         async move {
             let lease = lease?;

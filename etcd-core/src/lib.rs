@@ -11,6 +11,7 @@ mod cluster;
 mod compare;
 mod election;
 mod error;
+mod guarded;
 mod kv;
 mod lease;
 mod limits;
@@ -40,6 +41,7 @@ pub use error::{
 pub use etcd_proto as proto;
 pub use etcd_proto::etcdserverpb::AlarmType;
 pub use etcd_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
+pub use guarded::{Guard, PutIf};
 pub use kv::{Compact, Delete, Get, Put};
 pub use lease::{Granted, Lease, LeaseId, LeaseState};
 pub use options::ClientBuilder;

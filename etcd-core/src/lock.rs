@@ -46,7 +46,8 @@ impl Client {
         name: impl IntoBytes,
         lease: impl Into<LeaseId>,
     ) -> impl Future<Output = Result<LockResponse>> + Send + 'static {
-        let (client, name) = (self.clone(), name.into_bytes());
+        // After a lost connection the server withdraws what it was waiting for, and with it what was asked for again.
+        let (client, name) = (self.at_most_once(), name.into_bytes());
         let lease = owner(lease.into());
         async move {
             let lease = lease?;

@@ -65,7 +65,7 @@ impl Client {
     /// println!("{} leader {:x}", status.version, status.leader);
     /// # Ok(()) }
     /// ```
-    pub fn status(&self) -> impl Future<Output = Result<StatusResponse>> + Send + 'static {
+    pub fn status(&self) -> impl Future<Output = Result<StatusResponse>> + Send + use<> {
         self.send(StatusRequest {})
     }
 
@@ -81,7 +81,7 @@ impl Client {
     /// client.endpoint("http://10.0.0.2:2379").defragment().await?;
     /// # Ok(()) }
     /// ```
-    pub fn defragment(&self) -> impl Future<Output = Result<DefragmentResponse>> + Send + 'static {
+    pub fn defragment(&self) -> impl Future<Output = Result<DefragmentResponse>> + Send + use<> {
         self.send_to_chosen(DefragmentRequest {})
     }
 
@@ -103,7 +103,7 @@ impl Client {
     pub fn hash_kv(
         &self,
         revision: i64,
-    ) -> impl Future<Output = Result<HashKvResponse>> + Send + 'static {
+    ) -> impl Future<Output = Result<HashKvResponse>> + Send + use<> {
         self.send_to_chosen(HashKvRequest { revision })
     }
 
@@ -112,7 +112,7 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`defragment`](Self::defragment). Dropping the future leaves nothing behind.
-    pub fn hash(&self) -> impl Future<Output = Result<HashResponse>> + Send + 'static {
+    pub fn hash(&self) -> impl Future<Output = Result<HashResponse>> + Send + use<> {
         self.send_to_chosen(HashRequest {})
     }
 
@@ -120,7 +120,7 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`send`](Self::send). Dropping the future leaves nothing behind.
-    pub fn alarm_list(&self) -> impl Future<Output = Result<AlarmResponse>> + Send + 'static {
+    pub fn alarm_list(&self) -> impl Future<Output = Result<AlarmResponse>> + Send + use<> {
         self.send(AlarmRequest::default())
     }
 
@@ -142,7 +142,7 @@ impl Client {
         &self,
         member_id: u64,
         alarm: AlarmType,
-    ) -> impl Future<Output = Result<AlarmResponse>> + Send + 'static {
+    ) -> impl Future<Output = Result<AlarmResponse>> + Send + use<> {
         self.send(disarm(AlarmMember {
             member_id,
             alarm: alarm.into(),
@@ -156,7 +156,7 @@ impl Client {
     /// the outcome unknown.
     pub fn alarm_disarm_all(
         &self,
-    ) -> impl Future<Output = Result<Vec<AlarmMember>>> + Send + 'static {
+    ) -> impl Future<Output = Result<Vec<AlarmMember>>> + Send + use<> {
         let client = self.clone();
         async move {
             let raised = client.alarm_list().await?.alarms;
@@ -184,7 +184,7 @@ impl Client {
     pub fn move_leader(
         &self,
         target_id: u64,
-    ) -> impl Future<Output = Result<MoveLeaderResponse>> + Send + 'static {
+    ) -> impl Future<Output = Result<MoveLeaderResponse>> + Send + use<> {
         let client = self.clone();
         async move {
             let leader = match client.view().endpoint {
@@ -224,7 +224,7 @@ impl Client {
     /// `EtcdError::NoInflightDowngrade`; those of [`send`](Self::send). Dropping the future leaves the outcome unknown.
     pub fn downgrade_cancel(
         &self,
-    ) -> impl Future<Output = Result<DowngradeResponse>> + Send + 'static {
+    ) -> impl Future<Output = Result<DowngradeResponse>> + Send + use<> {
         self.send(downgrade(DowngradeAction::Cancel, String::new()))
     }
 
@@ -240,7 +240,7 @@ impl Client {
     fn send_to_chosen<R: Request>(
         &self,
         request: R,
-    ) -> impl Future<Output = Result<<R::Wire as etcd_proto::rpc::Unary>::Reply>> + Send + 'static
+    ) -> impl Future<Output = Result<<R::Wire as etcd_proto::rpc::Unary>::Reply>> + Send + use<R>
     {
         let chosen = self.view().endpoint.is_some() || self.urls().len() == 1;
         let reply = chosen.then(|| self.send(request));

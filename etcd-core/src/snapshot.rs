@@ -65,7 +65,7 @@ impl Client {
     /// let bytes = snapshot.save("backup.db", |now| println!("{} to come", now.remaining)).await?;
     /// # Ok(()) }
     /// ```
-    pub fn snapshot(&self) -> impl Future<Output = Result<Snapshot>> + Send + 'static {
+    pub fn snapshot(&self) -> impl Future<Output = Result<Snapshot>> + Send + use<> {
         let client = self.clone();
         async move {
             let replies: Replies<SnapshotResponse> =
