@@ -221,7 +221,8 @@ impl Client {
     /// Ends a downgrade that was begun. Since etcd 3.6.
     ///
     /// # Errors
-    /// `EtcdError::NoInflightDowngrade`; those of [`send`](Self::send). Dropping the future leaves the outcome unknown.
+    /// `EtcdError::NoInflightDowngrade` of etcd 3.5 if none was begun; those of [`send`](Self::send). Dropping the future leaves
+    /// the outcome unknown.
     pub fn downgrade_cancel(
         &self,
     ) -> impl Future<Output = Result<DowngradeResponse>> + Send + use<> {
