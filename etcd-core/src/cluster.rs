@@ -42,7 +42,7 @@ impl Client {
     ///
     /// # Errors
     /// `EtcdError::MemberBadUrls` for URLs that are none, `PeerUrlExists`, `MemberNotEnoughStarted` when the cluster would
-    /// lose its quorum by it, `Unhealthy` when a member has not been connected for some seconds; otherwise those of
+    /// lose its quorum by it, `Unhealthy` until all members have been connected to each other for 5 s; otherwise those of
     /// [`send`](Self::send). Dropping the future leaves the outcome unknown.
     ///
     /// ```no_run
@@ -106,8 +106,9 @@ impl Client {
     /// Removes a member. It ends by itself when it learns it; its id never comes back.
     ///
     /// # Errors
-    /// `EtcdError::MemberNotFound`, `MemberNotEnoughStarted` when the cluster would lose its quorum by it, and those of
-    /// [`send`](Self::send). Dropping the future leaves the outcome unknown.
+    /// `EtcdError::MemberNotFound`, `MemberNotEnoughStarted` when the cluster would lose its quorum by it, `Unhealthy` until
+    /// the other members have been connected to each other for 5 s, and those of [`send`](Self::send). Dropping the future
+    /// leaves the outcome unknown.
     pub fn member_remove(
         &self,
         id: u64,
