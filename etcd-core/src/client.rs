@@ -221,6 +221,18 @@ impl Client {
         &self.view
     }
 
+    /// For calls whose second application would be answered differently from their first, whatever the view says.
+    pub(crate) fn at_most_once(&self) -> Self {
+        self.with(|view| view.idempotent = false)
+    }
+
+    /// Of a call that does not wait for others by design.
+    pub(crate) fn time_limit(&self) -> Duration {
+        self.view
+            .timeout
+            .unwrap_or(self.shared.options.request_timeout)
+    }
+
     /// The endpoint that the view is pinned to.
     pub(crate) fn pinned(&self) -> Result<Option<EndpointId>> {
         let Some(text) = &self.view.endpoint else {
