@@ -1,7 +1,5 @@
 //! Puts under a condition, also when their answers are lost.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
-
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
