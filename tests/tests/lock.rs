@@ -78,6 +78,31 @@ async fn the_lease_that_holds_a_lock_gets_it_again_at_once() {
 }
 
 #[tokio::test]
+async fn a_lock_and_a_leadership_are_waited_for_longer_than_a_call_may_take() {
+    let (client, prefix) = client().await;
+    let (lock, election) = (prefix.key("lock"), prefix.key("election"));
+    let holder = lease(&client).await;
+    let held = client.lock(&lock, holder).await.unwrap();
+    let leader = client.campaign(&election, holder, "v").await.unwrap();
+
+    let limit = Duration::from_millis(200);
+    let target = Target::get().await.unwrap();
+    let builder = Client::builder().endpoints(target.endpoints());
+    let patient = builder.request_timeout(limit).connect().await.unwrap();
+    let waiter = lease(&client).await;
+    let locking = tokio::spawn(patient.lock(&lock, waiter));
+    let campaigning = tokio::spawn(patient.campaign(&election, waiter, "v"));
+    queue(&client, &lock, 2).await;
+    queue(&client, &election, 2).await;
+    // The time that is over for any other call.
+    tokio::time::sleep(3 * limit).await;
+    client.unlock(held.key).await.unwrap();
+    client.resign(leader.leader).await.unwrap();
+    locking.await.unwrap().unwrap();
+    campaigning.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn waiting_ends_with_the_time_limit_of_the_view_and_leaves_no_key() {
     let (client, prefix) = client().await;
     let name = prefix.key("lock");
@@ -166,12 +191,13 @@ async fn a_request_whose_connection_is_lost_is_not_repeated_even_by_an_idempoten
         .await
         .unwrap();
         let client = Client::connect(server.endpoint()).await.unwrap();
-        let client = client.idempotent();
+        let client = client.idempotent().timeout(Duration::from_secs(5));
         let error = match path {
             "/v3lockpb.Lock/Lock" => client.lock("l", 7).await.map(drop),
             _ => client.campaign("e", 7, "v").await.map(drop),
         };
         let error = error.unwrap_err();
+        assert!(matches!(error, Error::Connection(_)), "{error}");
         assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
         assert_eq!(server.seen(path), 1);
     }

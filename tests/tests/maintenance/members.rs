@@ -8,8 +8,10 @@ use etcd_core::proto::etcdserverpb::DefragmentRequest;
 use etcd_core::proto::rpc::Unary;
 use etcd_core::{Client, Error, EtcdError};
 use etcd_tests::cluster::Cluster;
+use etcd_tests::proxy::{Direction, Proxy};
 use etcd_tests::scripted::Scripted;
 use etcd_tests::wait;
+use tokio::time::timeout;
 
 use crate::{LIMIT, client, etcd};
 
@@ -67,7 +69,8 @@ async fn a_member_that_is_dead_keeps_no_other_from_its_turn() {
     cluster.kill(1).await.unwrap();
     let client = client(&cluster).await;
     let view = client.timeout(Duration::from_secs(2));
-    let statuses = view.each_member(|member| member.status()).await;
+    let asked = view.each_member(|member| member.status());
+    let statuses = timeout(LIMIT, asked).await.unwrap();
     let serves: Vec<_> = statuses.iter().map(|(_, status)| status.is_ok()).collect();
     assert_eq!(serves, [true, false, true]);
     let error = statuses[1].1.as_ref().unwrap_err();
@@ -136,6 +139,32 @@ async fn the_leadership_moves_to_the_member_that_was_named() {
         .await
         .unwrap();
     }
+}
+
+/// The other members know who leads, but cannot be asked in its place.
+#[tokio::test]
+async fn the_leader_is_waited_for_when_it_is_connected_last() {
+    let cluster = Cluster::start(3).await.unwrap();
+    let leader = cluster.wait_leader().await.unwrap();
+    let target = (leader + 1) % 3;
+    let status = Client::connect(cluster.endpoint(target)).await.unwrap();
+    let id = status.status().await.unwrap().header.unwrap().member_id;
+
+    let proxy = Proxy::start(cluster.address(leader)).await.unwrap();
+    let mut endpoints = cluster.endpoints();
+    endpoints[leader] = proxy.endpoint();
+    proxy.block(Direction::Both);
+    let client = Client::builder().endpoints(endpoints).connect();
+    let client = client.await.unwrap();
+    let (moved, ()) = tokio::join!(client.move_leader(id), async {
+        wait::until("the others are connected", LIMIT, async || {
+            client.endpoints().active() == 2
+        })
+        .await
+        .unwrap();
+        proxy.unblock(Direction::Both);
+    });
+    moved.unwrap();
 }
 
 #[tokio::test]
