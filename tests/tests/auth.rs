@@ -1,6 +1,10 @@
 //! Users, roles and permissions.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
 
 use etcd_core::proto::authpb::permission::Type;
 use etcd_core::proto::etcdserverpb::auth_client::AuthClient;

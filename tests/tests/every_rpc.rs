@@ -1,6 +1,10 @@
 //! Every RPC of etcd's schema is called through this client and answered well by a real member, which counts them itself.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
 
 use std::time::Duration;
 

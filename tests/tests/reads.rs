@@ -1,6 +1,10 @@
 //! Reads of a range: its first and last keys, and all of it piece by piece.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
 
 use etcd_core::{Client, Code, Error, Get, SortOrder, SortTarget};
 use etcd_tests::cluster::{Prefix, Target};

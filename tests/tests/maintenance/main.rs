@@ -1,6 +1,10 @@
 //! What operators ask: of one member, of each in turn, and of the one that leads.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
 
 mod alarms;
 mod downgrade;
