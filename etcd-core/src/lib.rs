@@ -1,4 +1,31 @@
-//! etcd client.
+//! An etcd v3 client that can be trusted with a list of endpoints: members may die, hang, be cut off and come back, and a
+//! call ends with the right answer or with an error that says what is known.
+//!
+//! - [`Client`]: one cheap handle; its verbs, and [`send`](Client::send) for values and for every generated unary request.
+//! - [`Get`], [`Put`], [`Delete`], [`Txn`], [`Compare`], [`Watch`]: requests as values of wire fields.
+//! - [`Watcher`]: whole revisions, in order, exactly once, across failovers. [`Lease`]: kept alive until it is dropped, known to
+//!   be lost before etcd lets it go.
+//! - [`Error`]: by what the caller can do about it, with the [`Outcome`] of a write.
+//!
+//! ```no_run
+//! # async fn run() -> etcd_core::Result<()> {
+//! use etcd_core::{Client, Get, Watch};
+//!
+//! let client = Client::connect("10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379").await?;
+//! client.put("svc/a", "10.0.0.7:80").await?;
+//! let services = client.get(Get::prefix("svc/")).await?;
+//! let mut changes = client.watch(Watch::prefix("svc/").start_revision(services.revision() + 1)).await?;
+//! while let Some(batch) = changes.try_next().await? {
+//!     println!("up to revision {}: {:?}", batch.revision, batch.events);
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! # What it does not do
+//!
+//! A write whose answer was lost is not sent again unless the caller says that this does no harm
+//! ([`idempotent`](Client::idempotent)). A lease that is valid here can be revoked elsewhere at any time. TLS, tokens and
+//! namespaces are not in this version; `https` endpoints are refused.
 
 mod auth;
 mod backoff;
