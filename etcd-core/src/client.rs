@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::error::{Error, LostReason, Result};
 use crate::lease::keeper::Keeper;
 use crate::limits;
+use crate::namespace::{Foreign, Namespace};
 use crate::net::endpoint::Endpoint;
 use crate::net::{Metadata, grpc};
 use crate::options::{ClientBuilder, Options};
@@ -51,6 +52,8 @@ pub(crate) struct View {
     pub(crate) require_leader: Option<bool>,
     pub(crate) wait_ready: bool,
     pub(crate) idempotent: bool,
+    /// `None`: the whole keyspace.
+    pub(crate) namespace: Option<Namespace>,
 }
 
 impl Client {
@@ -83,6 +86,7 @@ impl Client {
             require_leader: None,
             wait_ready: true,
             idempotent: false,
+            namespace: None,
         };
         Self {
             shared: Arc::new(Shared {
@@ -119,15 +123,21 @@ impl Client {
         request: R,
     ) -> impl Future<Output = Result<<R::Wire as Unary>::Reply>> + Send + 'static + use<R> {
         let plan = self.plan(request);
-        let shared = self.shared.clone();
+        let (shared, namespace) = (self.shared.clone(), self.view.namespace.clone());
         async move {
             let plan = plan?;
             let (reply, from) = run(&shared.pool, &shared.budget, &plan).await?;
-            let reply = <R::Wire as Unary>::Reply::decode(reply).map_err(|error| {
+            let mut reply = <R::Wire as Unary>::Reply::decode(reply).map_err(|error| {
                 Error::protocol(from.name.clone(), format!("undecodable reply: {error}"))
             })?;
             if let Some(header) = reply.header() {
                 shared.pool.learn(&from, header);
+            }
+            if let Some(namespace) = &namespace {
+                let foreign = |why: Foreign| Error::protocol(from.name.clone(), why.to_string());
+                namespace
+                    .leave(R::Wire::PATH, &mut reply)
+                    .map_err(foreign)?;
             }
             Ok(reply)
         }
@@ -137,8 +147,13 @@ impl Client {
         if self.view.timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(Error::config("timeout", "must be longer than zero"));
         }
-        let wire = request.into_wire()?;
-        limits::check(&wire, wire.encoded_len(), &self.shared.options.limits)?;
+        let mut wire = request.into_wire()?;
+        let limits = &self.shared.options.limits;
+        limits::check(&wire, limits)?;
+        if let Some(namespace) = &self.view.namespace {
+            namespace.enter(R::Wire::PATH, &mut wire)?;
+        }
+        limits::check_len(wire.encoded_len(), limits)?;
         let class = class::class(&wire, R::Wire::CLASS);
         let read = matches!(class, Class::PointRead | Class::Range);
         let serializable = class::serializable(&wire);
@@ -207,7 +222,7 @@ impl Client {
         self.shared.leases.lose_all(LostReason::Closed);
     }
 
-    fn with(&self, change: impl FnOnce(&mut View)) -> Self {
+    pub(crate) fn with(&self, change: impl FnOnce(&mut View)) -> Self {
         let mut client = self.clone();
         change(&mut client.view);
         client

@@ -13,6 +13,7 @@ mod kv;
 mod lease;
 mod limits;
 mod maintenance;
+mod namespace;
 mod net;
 mod options;
 mod pool;
