@@ -49,16 +49,14 @@ impl PoolState {
 
     /// For the error of a call that found no endpoint: where each stands, and why it does not serve.
     pub(crate) fn reports(&self) -> Vec<EndpointReport> {
-        let report = |slot: &Slot| {
-            let learner = slot
-                .member
-                .learner
-                .then(|| "a learner, serves only serializable reads".into());
-            EndpointReport {
-                endpoint: slot.endpoint.url().clone(),
-                state: slot.phase.name(),
-                cause: slot.cause.as_deref().map(str::to_owned).or(learner),
-            }
+        let report = |slot: &Slot| EndpointReport {
+            endpoint: slot.endpoint.url().clone(),
+            state: slot.phase.name(),
+            cause: slot
+                .cause
+                .as_deref()
+                .or(slot.reservation())
+                .map(str::to_owned),
         };
         self.slots.iter().map(report).collect()
     }
@@ -88,6 +86,17 @@ impl PoolState {
         self.slots
             .iter()
             .any(|slot| slot.id != than && slot.serves())
+    }
+}
+
+impl Slot {
+    /// Why it is connected and yet does not serve every call.
+    fn reservation(&self) -> Option<&'static str> {
+        match self.phase {
+            Phase::Suspect => Some("silent, a PING is not answered"),
+            _ if self.member.learner => Some("a learner, serves only serializable reads"),
+            _ => None,
+        }
     }
 }
 
