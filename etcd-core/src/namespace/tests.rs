@@ -2,9 +2,12 @@ mod confined;
 mod rpcs;
 mod store;
 
-use etcd_proto::etcdserverpb::{Compare, LeaseTimeToLiveRequest, RangeRequest, ResponseOp};
-use etcd_proto::etcdserverpb::{LeaseTimeToLiveResponse, RangeResponse, TxnResponse};
-use etcd_proto::etcdserverpb::{PutRequest, TxnRequest, response_op::Response};
+use etcd_proto::etcdserverpb::response_op::Response;
+use etcd_proto::etcdserverpb::{
+    Compare, DeleteRangeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, PutRequest,
+    PutResponse, RangeRequest, RangeResponse, RangeStreamResponse, ResponseOp, TxnRequest,
+    TxnResponse,
+};
 use etcd_proto::mvccpb::{Event, KeyValue};
 use etcd_proto::rpc::Unary;
 use etcd_proto::v3electionpb::{
@@ -156,73 +159,87 @@ fn of_the_keys_of_a_lease_only_those_in_the_namespace_are_left() {
     assert_eq!((reply.keys, reply.ttl), (vec!["a".into(), "\0".into()], 5));
 }
 
+fn txn(response: Response) -> TxnResponse {
+    let op = |response| ResponseOp { response };
+    TxnResponse {
+        responses: vec![op(None), op(Some(response))],
+        ..Default::default()
+    }
+}
+
+fn elected(name: Bytes, key: Bytes) -> CampaignResponse {
+    let leader = LeaderKey {
+        name,
+        key,
+        ..Default::default()
+    };
+    CampaignResponse {
+        leader: Some(leader),
+        ..Default::default()
+    }
+}
+
+/// Replies of every kind that have this key somewhere, beside keys of the namespace `p/`.
+fn replies(key: &[u8]) -> Vec<Box<dyn Leave>> {
+    let kv = || Some(pair(key));
+    let good = || Some(pair(b"p/k"));
+    let event = |kv, prev_kv| Event {
+        kv,
+        prev_kv,
+        ..Default::default()
+    };
+    let range = || RangeResponse {
+        kvs: vec![pair(b"p/k"), pair(key)],
+        ..Default::default()
+    };
+    let put = || PutResponse {
+        prev_kv: kv(),
+        ..Default::default()
+    };
+    let delete = || DeleteRangeResponse {
+        prev_kvs: vec![pair(key)],
+        ..Default::default()
+    };
+    let key = Bytes::copy_from_slice(key);
+    vec![
+        Box::new(range()),
+        Box::new(put()),
+        Box::new(delete()),
+        Box::new(txn(Response::ResponseRange(range()))),
+        Box::new(txn(Response::ResponsePut(put()))),
+        Box::new(txn(Response::ResponseDeleteRange(delete()))),
+        Box::new(txn(Response::ResponseTxn(txn(
+            Response::ResponsePut(put()),
+        )))),
+        Box::new(event(kv(), None)),
+        Box::new(event(good(), kv())),
+        Box::new(RangeStreamResponse {
+            range_response: Some(range()),
+        }),
+        Box::new(LeaderResponse {
+            kv: kv(),
+            ..Default::default()
+        }),
+        Box::new(elected("p/n".into(), key.clone())),
+        Box::new(elected("p".into(), "p/k".into())),
+        Box::new(LockResponse {
+            key,
+            ..Default::default()
+        }),
+    ]
+}
+
 #[test]
 fn a_key_outside_the_namespace_is_an_error_wherever_it_is_in_a_reply() {
     let p = namespace("p/");
     let foreign: [&[u8]; 6] = [b"", b"p", b"p/", b"p0", b"q/k", b"\xff\xff\xff"];
     for key in foreign {
-        let kv = || Some(pair(key));
-        let good = || Some(pair(b"p/k"));
-        let event = |kv, prev_kv| Event {
-            kv,
-            prev_kv,
-            ..Default::default()
-        };
-        let range = || RangeResponse {
-            kvs: vec![pair(b"p/k"), pair(key)],
-            ..Default::default()
-        };
-        let put = || etcd_proto::etcdserverpb::PutResponse {
-            prev_kv: kv(),
-            ..Default::default()
-        };
-        let delete = || etcd_proto::etcdserverpb::DeleteRangeResponse {
-            prev_kvs: vec![pair(key)],
-            ..Default::default()
-        };
-        let txn = |response| TxnResponse {
-            responses: vec![
-                ResponseOp { response: None },
-                ResponseOp {
-                    response: Some(response),
-                },
-            ],
-            ..Default::default()
-        };
-        let leader = |key: &[u8], name: &'static str| CampaignResponse {
-            leader: Some(LeaderKey {
-                key: Bytes::copy_from_slice(key),
-                name: name.into(),
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
-        let mut replies: Vec<Box<dyn Leave>> = vec![
-            Box::new(range()),
-            Box::new(put()),
-            Box::new(delete()),
-            Box::new(txn(Response::ResponseRange(range()))),
-            Box::new(txn(Response::ResponsePut(put()))),
-            Box::new(txn(Response::ResponseDeleteRange(delete()))),
-            Box::new(txn(Response::ResponseTxn(txn(
-                Response::ResponsePut(put()),
-            )))),
-            Box::new(event(kv(), None)),
-            Box::new(event(good(), kv())),
-            Box::new(LeaderResponse {
-                kv: kv(),
-                ..Default::default()
-            }),
-            Box::new(LockResponse {
-                key: Bytes::copy_from_slice(key),
-                ..Default::default()
-            }),
-            Box::new(leader(key, "p/n")),
-            Box::new(leader(b"p/k", "p")),
-        ];
-        for (i, reply) in replies.iter_mut().enumerate() {
+        for (i, mut reply) in replies(key).into_iter().enumerate() {
             assert_eq!(reply.leave(&p), Err(Foreign), "reply {i} with {key:?}");
         }
-        assert_eq!(event(good(), good()).leave(&p), Ok(()));
+    }
+    for (i, mut reply) in replies(b"p/k").into_iter().enumerate() {
+        // One has a name that is outside.
+        assert_eq!(reply.leave(&p).is_ok(), i != 12, "reply {i}");
     }
 }

@@ -116,7 +116,7 @@ fn world() -> impl Strategy<Value = (Bytes, Store)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn a_transaction_sees_and_touches_only_what_is_inside((prefix, mut store) in world(), txn in txn()) {
