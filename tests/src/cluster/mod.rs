@@ -17,9 +17,11 @@
 //! Suites that kill nothing take a [`Target`] instead: one member for the whole test binary, or the user's own cluster.
 
 mod member;
+mod partition;
 mod query;
 mod target;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -29,6 +31,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use self::member::{Janitor, Process, default_binary, ended, excerpt};
+use self::partition::{Isolated, Relays};
 pub use self::target::{Prefix, Target};
 use crate::ports::Port;
 use crate::{http, lock};
@@ -48,6 +51,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 pub struct Cluster {
     // Dropped in this order: processes first, then their files, then the janitor, who finds nothing left to do.
     members: Vec<Member>,
+    relays: Option<Relays>,
     dir: TempDir,
     _janitor: Janitor,
 }
@@ -59,6 +63,7 @@ pub struct Builder {
     args: Vec<String>,
     binary: Option<PathBuf>,
     client_ports: Vec<u16>,
+    partitionable: bool,
 }
 
 #[derive(Debug)]
@@ -87,6 +92,7 @@ impl Cluster {
             args: Vec::new(),
             binary: None,
             client_ports: Vec::new(),
+            partitionable: false,
         }
     }
 
@@ -169,6 +175,23 @@ impl Cluster {
         member.until_answers(&member.client, "/health").await
     }
 
+    /// Cuts member `i` off from the others, and no other one. Clients reach it as before; it soon knows no leader.
+    ///
+    /// # Errors
+    /// When it does not say who it is within 1 s, or the cluster was not started
+    /// [`partitionable`](Builder::partitionable).
+    pub async fn isolate(&self, i: usize) -> Result<()> {
+        let relays = self.relays.as_ref().context("not partitionable")?;
+        let id = self.member_id(i).await?;
+        relays.isolate(Some(Isolated { index: i, id }));
+        Ok(())
+    }
+
+    /// Ends [`isolate`](Self::isolate).
+    pub fn heal(&self) {
+        self.relays.iter().for_each(|relays| relays.isolate(None));
+    }
+
     async fn end(&self, i: usize, signal: Signal) -> Result<()> {
         let member = &self.members[i];
         member.signal(signal)?;
@@ -211,6 +234,13 @@ impl Builder {
         self
     }
 
+    /// Puts relays between the members, so that one can be [isolated](Cluster::isolate). They work as long as the tokio runtime does
+    /// in which the cluster is started.
+    pub fn partitionable(mut self) -> Self {
+        self.partitionable = true;
+        self
+    }
+
     /// Starts the cluster and waits until every member serves and knows a leader.
     ///
     /// # Errors
@@ -240,15 +270,16 @@ impl Builder {
                 Ok((client, Port::reserve()?))
             })
             .collect::<Result<Vec<_>>>()?;
-        let peers: Vec<_> = ports
-            .iter()
-            .enumerate()
-            .map(|(i, (_, peer))| format!("m{i}=http://{}", peer.address()))
-            .collect();
-        let peers = peers.join(",");
+        let mut known: Vec<_> = ports.iter().map(|(_, peer)| peer.address()).collect();
+        let mut relays = None;
+        if self.partitionable {
+            let started = Relays::start(&known).await?;
+            known = (0..self.members).map(|i| started.address(i)).collect();
+            relays = Some(started);
+        }
         let token = dir.path().to_string_lossy().into_owned();
         let member = |(i, (client, peer)): (usize, (Port, Port))| Member {
-            args: self.flags(i, &client, &peer, &peers, &token, dir.path()),
+            args: self.flags(i, &client, &peer, &known, &token, dir.path()),
             log: dir.path().join(format!("m{i}.log")),
             binary: binary.clone(),
             client,
@@ -258,6 +289,7 @@ impl Builder {
         let members = ports.into_iter().enumerate().map(member).collect();
         let cluster = Cluster {
             members,
+            relays,
             dir,
             _janitor: janitor,
         };
@@ -278,12 +310,16 @@ impl Builder {
         i: usize,
         client: &Port,
         peer: &Port,
-        peers: &str,
+        known: &[SocketAddr],
         token: &str,
         dir: &Path,
     ) -> Vec<String> {
         let client = format!("http://{}", client.address());
         let peer = format!("http://{}", peer.address());
+        let peers: Vec<_> = (0..)
+            .zip(known)
+            .map(|(i, at)| format!("m{i}=http://{at}"))
+            .collect();
         let data = dir.join(format!("m{i}")).display().to_string();
         let flags = [
             ("name", format!("m{i}").as_str()),
@@ -291,8 +327,11 @@ impl Builder {
             ("listen-client-urls", &client),
             ("advertise-client-urls", &client),
             ("listen-peer-urls", &peer),
-            ("initial-advertise-peer-urls", &peer),
-            ("initial-cluster", peers),
+            (
+                "initial-advertise-peer-urls",
+                &format!("http://{}", known[i]),
+            ),
+            ("initial-cluster", &peers.join(",")),
             ("initial-cluster-token", token),
             ("log-level", "warn"),
         ]
