@@ -57,11 +57,12 @@ pub(crate) struct View {
 }
 
 impl Client {
-    /// Connects to a cluster, with default options: `endpoints` is a comma-separated list. Waits until one endpoint has
+    /// Connects to a cluster: `endpoints` is a comma-separated list, which may be followed by options, as in
+    /// `a:2379,b:2379?request_timeout=5s&name=billing`; see `FromStr` of [`ClientBuilder`]. Waits until one endpoint has
     /// answered, 5 s at most.
     ///
     /// # Errors
-    /// `Error::Config` for a bad endpoint; `Error::NoActiveEndpoint` naming every endpoint and its last failure.
+    /// `Error::Config` for a bad endpoint or option; `Error::NoActiveEndpoint` naming every endpoint and its last failure.
     ///
     /// ```no_run
     /// # async fn run() -> etcd_core::Result<()> {
@@ -70,7 +71,8 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub async fn connect(endpoints: impl AsRef<str>) -> Result<Self> {
-        Self::builder().endpoints([endpoints]).connect().await
+        let builder: ClientBuilder = endpoints.as_ref().parse()?;
+        builder.connect().await
     }
 
     /// Starts a client with options.

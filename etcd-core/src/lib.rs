@@ -8,6 +8,7 @@ mod client;
 mod clock;
 mod cluster;
 mod compare;
+mod config;
 mod error;
 mod kv;
 mod lease;
