@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::error::{Error, LostReason, Result};
 use crate::lease::keeper::Keeper;
 use crate::limits;
-use crate::namespace::{Foreign, Namespace};
+use crate::namespace::Namespace;
 use crate::net::endpoint::Endpoint;
 use crate::net::{Metadata, grpc};
 use crate::options::{ClientBuilder, Options};
@@ -136,10 +136,8 @@ impl Client {
                 shared.pool.learn(&from, header);
             }
             if let Some(namespace) = &namespace {
-                let foreign = |why: Foreign| Error::protocol(from.name.clone(), why.to_string());
-                namespace
-                    .leave(R::Wire::PATH, &mut reply)
-                    .map_err(foreign)?;
+                let mapped = namespace.leave(R::Wire::PATH, &mut reply);
+                mapped.map_err(|foreign| foreign.at(&from.name))?;
             }
             Ok(reply)
         }
@@ -150,12 +148,8 @@ impl Client {
             return Err(Error::config("timeout", "must be longer than zero"));
         }
         let mut wire = request.into_wire()?;
-        let limits = &self.shared.options.limits;
-        limits::check(&wire, limits)?;
-        if let Some(namespace) = &self.view.namespace {
-            namespace.enter(R::Wire::PATH, &mut wire)?;
-        }
-        limits::check_len(wire.encoded_len(), limits)?;
+        limits::check(&wire, &self.shared.options.limits)?;
+        self.prepare(R::Wire::PATH, &mut wire)?;
         let class = class::class(&wire, R::Wire::CLASS);
         let read = matches!(class, Class::PointRead | Class::Range);
         let serializable = class::serializable(&wire);
@@ -178,6 +172,14 @@ impl Client {
             attempt_timeout: (class == Class::PointRead).then_some(options.read_attempt_timeout),
             wait_ready: self.view.wait_ready,
         })
+    }
+
+    /// The last thing before a request is encoded: its keys become those of the cluster.
+    pub(crate) fn prepare<M: Message + 'static>(&self, path: &str, request: &mut M) -> Result<()> {
+        if let Some(namespace) = &self.view.namespace {
+            namespace.enter(path, request)?;
+        }
+        limits::check_len(request.encoded_len(), &self.shared.options.limits)
     }
 
     /// A view with another time limit: of each call as a whole, with queueing, connecting and retries. Calls fail with
@@ -236,6 +238,18 @@ impl Client {
 
     pub(crate) fn view(&self) -> &View {
         &self.view
+    }
+
+    /// For calls whose second application would be answered differently from their first, whatever the view says.
+    pub(crate) fn at_most_once(&self) -> Self {
+        self.with(|view| view.idempotent = false)
+    }
+
+    /// Of a call that does not wait for others by design.
+    pub(crate) fn time_limit(&self) -> Duration {
+        self.view
+            .timeout
+            .unwrap_or(self.shared.options.request_timeout)
     }
 
     /// The endpoint that the view is pinned to.

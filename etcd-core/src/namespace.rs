@@ -8,6 +8,7 @@ mod messages;
 mod scope;
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
@@ -70,6 +71,13 @@ pub(crate) struct Namespace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it holds a key outside the namespace")]
 pub(crate) struct Foreign;
+
+impl Foreign {
+    /// What is told of the endpoint that sent it.
+    pub(crate) fn at(self, endpoint: &Arc<str>) -> Error {
+        Error::protocol(endpoint.clone(), self.to_string())
+    }
+}
 
 impl Namespace {
     /// The namespace under `prefix` within another; `None` is the whole keyspace.

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, Weak};
 use etcd_proto::etcdserverpb::{StatusRequest, StatusResponse};
 use etcd_proto::rpc::Unary;
 use prost::Message;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::state::{EndpointId, Generation, Member};
-use super::{Inner, Link, Picked, Pool, PoolOptions, Version};
+use super::{Inner, Lane, Link, Picked, Pool, PoolOptions, Version};
 use crate::error::{Error, Outcome, Result};
 use crate::net::connect::dial;
 use crate::net::endpoint::Endpoint;
@@ -239,7 +239,7 @@ async fn watch_calls(
     }
 }
 
-/// A silent streams connection is a reason to look at the one for calls as well.
+/// A silent connection for streams is a reason to look at the one for calls as well.
 async fn watch_streams(
     pool: Weak<Pool>,
     id: EndpointId,
@@ -282,9 +282,7 @@ impl Pool {
         }
         let turned = match now {
             Condition::Suspect => {
-                if let Some(streams) = link.streams.get() {
-                    streams.probe();
-                }
+                link.opened().for_each(Connection::probe);
                 inner.state.suspect(id, generation)
             }
             Condition::Alive => inner.state.alive(id, generation),
@@ -312,7 +310,8 @@ impl Pool {
             Link {
                 generation,
                 calls: calls.clone(),
-                streams: Arc::new(OnceCell::new()),
+                streams: Arc::default(),
+                bulk: Arc::default(),
             },
         );
         if leaderless && inner.state.no_leader(id, generation, now) {
@@ -323,8 +322,8 @@ impl Pool {
         Some(generation)
     }
 
-    /// The connection for streams beside the picked one for calls, opened if need be.
-    pub(super) async fn streams(&self, picked: &Picked) -> Result<Connection> {
+    /// A connection for streams beside the picked one for calls, opened if need be.
+    pub(super) async fn beside(&self, picked: &Picked, lane: Lane) -> Result<Connection> {
         let lost = || {
             Error::connection(
                 picked.name.clone(),
@@ -340,11 +339,11 @@ impl Pool {
                 .links
                 .get_mut(&picked.id)
                 .filter(|link| link.generation == picked.generation);
-            let link = link.ok_or_else(lost)?;
-            if link.streams.get().is_some_and(|streams| !streams.is_open()) {
-                link.streams = Arc::new(OnceCell::new());
+            let cell = link.ok_or_else(lost)?.lane(lane);
+            if cell.get().is_some_and(|connection| !connection.is_open()) {
+                *cell = Arc::default();
             }
-            (link.streams.clone(), endpoint, ping)
+            (cell.clone(), endpoint, ping)
         };
         let connection = cell.get_or_try_init(|| async {
             let connection = connect(&endpoint, ping, &self.options).await?;

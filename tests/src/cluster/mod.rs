@@ -16,6 +16,7 @@
 //!
 //! Suites that kill nothing take a [`Target`] instead: one member for the whole test binary, or the user's own cluster.
 
+mod join;
 mod member;
 mod partition;
 mod query;
@@ -54,6 +55,7 @@ pub struct Cluster {
     relays: Option<Relays>,
     dir: TempDir,
     _janitor: Janitor,
+    builder: Builder,
 }
 
 /// How to start a [`Cluster`].
@@ -292,6 +294,7 @@ impl Builder {
             relays,
             dir,
             _janitor: janitor,
+            builder: self.clone(),
         };
         // One after the other: a new member first asks its peers whether it was ever a member, and would wait a whole second
         // for one that listens but does not answer yet, because it is asking the same.

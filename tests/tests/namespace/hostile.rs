@@ -4,10 +4,10 @@ use etcd_core::proto::etcdserverpb::response_op::Response;
 use etcd_core::proto::etcdserverpb::watch_request::RequestUnion;
 use etcd_core::proto::etcdserverpb::{
     DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, RangeRequest, RangeResponse,
-    ResponseOp, TxnRequest, TxnResponse, WatchRequest, WatchResponse,
+    RangeStreamResponse, ResponseOp, TxnRequest, TxnResponse, WatchRequest, WatchResponse,
 };
 use etcd_core::proto::mvccpb::{Event, KeyValue};
-use etcd_core::proto::rpc::Unary;
+use etcd_core::proto::rpc::{RANGE_STREAM_PATH, Unary};
 use etcd_core::{Client, Delete, Error, Get, Put, Txn, Watch};
 use etcd_tests::scripted::{Reply, Request, Scripted};
 use tokio::time::timeout;
@@ -80,6 +80,39 @@ async fn a_key_of_somebody_else_is_an_error_and_is_not_shown() {
         // Without a namespace it is the server's affair.
         client.get(Get::all()).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_key_of_somebody_else_ends_what_comes_in_pieces() {
+    let piece = |key| RangeStreamResponse {
+        range_response: Some(RangeResponse {
+            kvs: vec![pair(key)],
+            ..Default::default()
+        }),
+    };
+    let script = move |request: &Request| match request.path.as_str() {
+        RANGE_STREAM_PATH => Reply::headers()
+            .then(Reply::part(&piece(b"app/mine")))
+            .then(Reply::part(&piece(b"beside")))
+            .then(Reply::trailers(0, "")),
+        _ => request.usual(),
+    };
+    let server = Scripted::start(script).await.unwrap();
+    let client = Client::connect(server.endpoint()).await.unwrap();
+    let mut pieces = client
+        .namespace("app/")
+        .range_stream(Get::all())
+        .await
+        .unwrap();
+    let first = pieces.try_next().await.unwrap().unwrap();
+    assert_eq!(first.kvs[0].key, "mine");
+    let error = pieces.try_next().await.unwrap_err();
+    assert!(matches!(error, Error::Protocol(_)), "{error}");
+    assert!(
+        error.to_string().contains("outside the namespace"),
+        "{error}"
+    );
+    assert!(pieces.try_next().await.unwrap().is_none());
 }
 
 #[tokio::test]

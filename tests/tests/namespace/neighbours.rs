@@ -53,6 +53,21 @@ async fn a_read_of_everything_is_a_read_of_the_namespace() {
 }
 
 #[tokio::test]
+async fn a_read_in_pieces_is_confined_too() {
+    let (_cluster, client) = own().await;
+    for prefix in PREFIXES {
+        let (inside, neighbours) = seed(&client, prefix).await;
+        let mut pieces = inside.range_stream(Get::all()).await.unwrap();
+        let mut kvs = Vec::new();
+        while let Some(piece) = pieces.try_next().await.unwrap() {
+            kvs.extend(piece.kvs);
+        }
+        assert_eq!(keys(&kvs), INSIDE, "in {prefix:?}");
+        assert_eq!(outside(&client, prefix).await, neighbours);
+    }
+}
+
+#[tokio::test]
 async fn a_delete_of_everything_is_a_delete_of_the_namespace() {
     let (_cluster, client) = own().await;
     for prefix in PREFIXES {

@@ -103,6 +103,23 @@ async fn an_election_is_won_and_told_and_left_by_the_names_of_its_namespace() {
     client.revoke(lease).await.unwrap();
 }
 
+#[tokio::test]
+async fn an_election_is_followed_by_the_names_of_its_namespace() {
+    let (client, prefix) = client().await;
+    let lease = client.grant(LIMIT).await.unwrap().id;
+    let [one, two] = ["1/", "2/"].map(|end| client.namespace(prefix.key(end)));
+    let mut leaders = one.observe("e").await.unwrap();
+    for (view, value) in [(&two, "two"), (&one, "one")] {
+        let campaign = view.campaign("e", lease, value);
+        timeout(LIMIT, campaign).await.unwrap().unwrap();
+    }
+    let first = timeout(LIMIT, leaders.try_next()).await.unwrap();
+    let kv = first.unwrap().unwrap().kv.unwrap();
+    assert_eq!(kv.key, format!("e/{:x}", i64::from(lease)));
+    assert_eq!(kv.value, "one");
+    client.revoke(lease).await.unwrap();
+}
+
 /// Compaction is not confined: the history is everybody's.
 #[tokio::test]
 async fn what_names_no_key_is_asked_as_it_is() {

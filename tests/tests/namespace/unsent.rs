@@ -5,7 +5,7 @@ use etcd_core::proto::etcdserverpb::{
     AuthRoleGetRequest, AuthRoleGrantPermissionRequest, AuthRoleRevokePermissionRequest,
     PutRequest, RangeRequest,
 };
-use etcd_core::proto::rpc::Unary;
+use etcd_core::proto::rpc::{SNAPSHOT_PATH, Unary};
 use etcd_core::proto::v3lockpb::UnlockRequest;
 use etcd_core::{Client, Delete, Error, Get, Outcome, Put, Request as Sendable, Txn, Watch};
 use etcd_tests::scripted::{Request, Scripted};
@@ -52,6 +52,16 @@ async fn what_is_about_the_whole_keyspace_is_not_sent() {
     }
 }
 
+#[tokio::test]
+async fn a_snapshot_which_has_every_key_is_not_taken() {
+    let (server, client) = counted().await;
+    let error = client.namespace("app/").snapshot().await.unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, Error::InvalidRequest(_)), "{text}");
+    assert!(text.contains("a snapshot has every key"), "{text}");
+    assert_eq!(server.seen(SNAPSHOT_PATH), 0);
+}
+
 /// With the prefix, an empty key would be the key that equals the prefix.
 #[tokio::test]
 async fn an_empty_key_stays_an_empty_key() {
@@ -65,6 +75,7 @@ async fn an_empty_key_stays_an_empty_key() {
         refused(&inside, Txn::new().then(Delete::prefix(""))).await,
         refused(&inside, UnlockRequest::default()).await,
         inside.watch(Watch::key("")).await.unwrap_err().to_string(),
+        inside.range_stream("").await.unwrap_err().to_string(),
     ] {
         assert!(text.contains("empty"), "{text}");
     }
