@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 use etcd_proto::etcdserverpb::{RangeRequest, RangeResponse, RangeStreamResponse};
 use etcd_proto::rpc::RANGE_STREAM_PATH;
 use futures_core::Stream;
-use prost::Message;
 
 use crate::client::Client;
 use crate::error::Result;
@@ -51,8 +50,7 @@ impl Client {
     ) -> impl Future<Output = Result<RangeStream>> + Send + 'static {
         let (client, request) = (self.clone(), RangeRequest::from(get.into()));
         async move {
-            let limits = &client.shared.options.limits;
-            limits::check(&request, request.encoded_len(), limits)?;
+            limits::check(&request, &client.shared.options.limits)?;
             let replies = client.read(RANGE_STREAM_PATH, request).await?;
             Ok(RangeStream { replies })
         }

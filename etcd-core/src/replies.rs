@@ -18,6 +18,7 @@ use crate::pool::{EndpointId, Lane, Prefer};
 
 /// The replies to one request, in order. Dropping it ends the call on the server.
 pub(crate) struct Replies<M> {
+    path: &'static str,
     inbound: Inbound,
     endpoint: EndpointId,
     name: Arc<str>,
@@ -31,7 +32,7 @@ pub(crate) struct Replies<M> {
     client: Client,
 }
 
-impl<M: Message + Default> Replies<M> {
+impl<M: Message + Default + 'static> Replies<M> {
     /// The next reply; `None` when the server has ended the call well, and after an error. Cancel safe.
     pub(crate) async fn next(&mut self) -> Result<Option<M>> {
         poll_fn(|cx| self.poll_next(cx)).await
@@ -43,7 +44,8 @@ impl<M: Message + Default> Replies<M> {
         }
         let limit = self.client.shared.options.receive_limit;
         let reply = match self.inbound.poll_message(cx, limit) {
-            Poll::Ready(reply) => reply.map_err(|error| self.client.closed_or(error)),
+            Poll::Ready(Ok(reply)) => self.named(reply),
+            Poll::Ready(Err(error)) => Err(self.client.closed_or(error)),
             Poll::Pending => {
                 let deadline = self.deadline.as_mut();
                 if deadline.is_none_or(|deadline| deadline.as_mut().poll(cx).is_pending()) {
@@ -66,6 +68,15 @@ impl<M: Message + Default> Replies<M> {
         &self.name
     }
 
+    /// With its keys as the caller names them.
+    fn named(&self, mut reply: Option<M>) -> Result<Option<M>> {
+        if let (Some(namespace), Some(reply)) = (&self.client.view().namespace, &mut reply) {
+            let mapped = namespace.leave(self.path, reply);
+            mapped.map_err(|foreign| foreign.at(&self.name))?;
+        }
+        Ok(reply)
+    }
+
     fn late(&self) -> Error {
         let elapsed = self.started.elapsed();
         let name = Some(self.name.clone());
@@ -76,11 +87,12 @@ impl<M: Message + Default> Replies<M> {
 impl Client {
     /// Sends `request`, a read, and waits for the first reply; until then other endpoints are tried, within the time limit
     /// of a call. After that only a time limit of the view bounds the call.
-    pub(crate) async fn read<M: Message + Default>(
+    pub(crate) async fn read<M: Message + Default + 'static>(
         &self,
         path: &'static str,
-        request: impl Message,
+        mut request: impl Message + 'static,
     ) -> Result<Replies<M>> {
+        self.prepare(path, &mut request)?;
         let until = Instant::now() + self.time_limit();
         let mut backoff = Backoff::new(Duration::from_millis(25), 2.0, Duration::from_secs(1));
         let mut avoid = None;
@@ -112,8 +124,9 @@ impl Client {
     pub(crate) async fn open<M: Message + Default>(
         &self,
         path: &'static str,
-        request: impl Message,
+        mut request: impl Message + 'static,
     ) -> Result<Replies<M>> {
+        self.prepare(path, &mut request)?;
         let until = Instant::now() + self.time_limit();
         self.ask(path, &request, None, until).await
     }
@@ -159,6 +172,7 @@ impl Client {
         };
         let own_limit = self.view().timeout.is_some();
         Ok(Replies {
+            path,
             inbound,
             endpoint,
             name,

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use super::cell::{Answer, Call, call};
 use super::driver::Driver;
 use super::head::{Heads, Metadata};
+use super::headers::Headers;
 use super::outcome;
 use super::ping::PingOptions;
 use super::pulse::Pulse;
@@ -48,6 +49,8 @@ pub(crate) struct ConnectionOptions {
     pub(crate) ping: Arc<Mutex<PingOptions>>,
     /// Largest unary reply, in bytes.
     pub(crate) receive_limit: usize,
+    /// On every request.
+    pub(crate) headers: Headers,
 }
 
 /// Shared by the handles, the streams and the task.
@@ -132,7 +135,11 @@ impl Connection {
                 ..Queue::default()
             }),
             room: Arc::new(Semaphore::new(settings::QUEUE_PERMITS)),
-            heads: Mutex::new(Heads::new(Scheme::HTTP, options.authority)),
+            heads: Mutex::new(Heads::new(
+                Scheme::HTTP,
+                options.authority,
+                &options.headers,
+            )),
         });
         let connection = Connection(Arc::new(Handle(shared.clone())));
         let (ready, is_ready) = oneshot::channel();

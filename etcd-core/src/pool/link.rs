@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
 
 use etcd_proto::etcdserverpb::{StatusRequest, StatusResponse};
 use etcd_proto::rpc::Unary;
@@ -11,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::state::{EndpointId, Generation, Member};
-use super::{Inner, Lane, Link, Picked, Pool, PoolOptions};
+use super::{Inner, Lane, Link, Picked, Pool, PoolOptions, Version};
 use crate::error::{Error, Outcome, Result};
 use crate::net::connect::dial;
 use crate::net::endpoint::Endpoint;
@@ -89,7 +88,7 @@ async fn attempt(
 ) {
     let result = async {
         let calls = connect(&endpoint, ping, &options).await?;
-        let member = first_reply(&calls, options.connect_timeout).await?;
+        let member = first_reply(&calls, &options).await?;
         Ok::<_, Error>((calls, member))
     };
     let result = result.await;
@@ -145,6 +144,7 @@ async fn connect(
         authority: authority.map_err(|error| failed(From::from(error)))?,
         ping,
         receive_limit: options.receive_limit,
+        headers: options.headers.clone(),
     };
     match timeout(limit, Connection::start(socket, options)).await {
         Ok(result) => result,
@@ -154,10 +154,18 @@ async fn connect(
     }
 }
 
-/// Any gRPC reply shows that etcd serves here; a Status reply also tells who the member is and who leads.
-async fn first_reply(calls: &Connection, limit: Duration) -> Result<Member> {
+/// Any gRPC reply shows that etcd serves here; a Status reply also tells its version, who the member is and who leads.
+async fn first_reply(calls: &Connection, options: &PoolOptions) -> Result<Member> {
+    let limit = options.connect_timeout;
     match timeout(limit, status(calls)).await {
-        Ok(Ok(member)) => Ok(member),
+        Ok(Ok(status)) => match options.min_version {
+            Some(wanted) if Version::parse(&status.version).is_some_and(|told| told < wanted) => {
+                let version = status.version;
+                let cause = format!("etcd {version} is older than min_server_version, {wanted}");
+                Err(Error::connection(calls.name(), Outcome::NotApplied, cause))
+            }
+            _ => Ok(member(&status)),
+        },
         Ok(Err(Error::Server(_))) => Ok(Member::default()),
         Ok(Err(error)) => Err(error),
         Err(_) => {
@@ -167,7 +175,16 @@ async fn first_reply(calls: &Connection, limit: Duration) -> Result<Member> {
     }
 }
 
-async fn status(calls: &Connection) -> Result<Member> {
+fn member(status: &StatusResponse) -> Member {
+    Member {
+        id: status.header.as_ref().map_or(0, |header| header.member_id),
+        leader: status.leader,
+        raft_term: status.raft_term,
+        learner: status.is_learner,
+    }
+}
+
+async fn status(calls: &Connection) -> Result<StatusResponse> {
     let body = grpc::frame(&StatusRequest::default());
     let mut call = calls
         .unary(StatusRequest::PATH, Metadata::default(), body)
@@ -179,14 +196,8 @@ async fn status(calls: &Connection) -> Result<Member> {
                 return Err(Error::connection(calls.name(), outcome, calls.cause()));
             }
             Step::Done(reply) => {
-                let reply = StatusResponse::decode(reply?).map_err(|e| {
+                return StatusResponse::decode(reply?).map_err(|e| {
                     Error::protocol(calls.name(), format!("undecodable Status reply: {e}"))
-                })?;
-                return Ok(Member {
-                    id: reply.header.as_ref().map_or(0, |header| header.member_id),
-                    leader: reply.leader,
-                    raft_term: reply.raft_term,
-                    learner: reply.is_learner,
                 });
             }
         }
@@ -199,10 +210,10 @@ pub(super) fn ask_status(pool: &Pool, id: EndpointId, generation: Generation, ca
     let closed = pool.closed.subscribe();
     let pool = pool.this.clone();
     tokio::spawn(unless_closed(closed, async move {
-        if let Ok(Ok(member)) = timeout(limit, status(&calls)).await
+        if let Ok(Ok(status)) = timeout(limit, status(&calls)).await
             && let Some(pool) = pool.upgrade()
         {
-            pool.lock().state.probed(id, generation, member);
+            pool.lock().state.probed(id, generation, member(&status));
         }
     }));
 }

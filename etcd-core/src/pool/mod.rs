@@ -5,6 +5,7 @@
 
 mod link;
 pub(crate) mod state;
+mod version;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -19,9 +20,10 @@ use crate::backoff::Backoff;
 use crate::error::{EndpointReport, Error, Outcome, Result};
 use crate::net::endpoint::Endpoint;
 use crate::net::ping::PingOptions;
-use crate::net::{Condition, Connection, Inbound, Metadata, Outbound};
+use crate::net::{Condition, Connection, Headers, Inbound, Metadata, Outbound};
 
 pub(crate) use self::state::EndpointId;
+pub(crate) use self::version::Version;
 
 /// How the pool connects.
 #[derive(Clone, Debug)]
@@ -31,6 +33,9 @@ pub(crate) struct PoolOptions {
     pub(crate) ping: PingOptions,
     /// Largest unary reply, in bytes.
     pub(crate) receive_limit: usize,
+    pub(crate) headers: Headers,
+    /// An endpoint that tells an older version is not used.
+    pub(crate) min_version: Option<Version>,
 }
 
 /// All endpoints of one client and the connections to them. Its tasks end when it is dropped or closed.
