@@ -55,7 +55,7 @@ async fn snapshots_that_nobody_reads_hold_up_neither_calls_nor_watches() {
     }
     let mut watcher = client.watch("watched").await.unwrap();
     let mut snapshots = Vec::new();
-    for _ in 0..24 {
+    for _ in 0..16 {
         snapshots.push(client.snapshot().await.unwrap());
     }
     // The server's first 64 MiB are on their way: a watch on the same connection would not get another byte.
