@@ -39,6 +39,9 @@ mod compare;
 mod config;
 mod election;
 mod error;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod guarded;
 mod kv;
 mod lease;

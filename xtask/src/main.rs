@@ -6,6 +6,7 @@ mod ci;
 mod codegen;
 mod demo;
 mod etcd;
+mod fuzz;
 
 use clap::Parser;
 
@@ -20,6 +21,8 @@ enum Command {
     Demo(demo::Args),
     /// Run a real etcd cluster in the foreground, until Ctrl-C
     Etcd(etcd::Args),
+    /// Look for inputs that break what reads the wire (needs a C++ compiler)
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -28,5 +31,6 @@ fn main() -> anyhow::Result<()> {
         Command::Codegen(args) => codegen::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Etcd(args) => etcd::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
     }
 }

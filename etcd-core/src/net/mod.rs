@@ -6,6 +6,8 @@ pub(crate) mod connection;
 mod driver;
 pub(crate) mod endpoint;
 mod frames;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 pub(crate) mod grpc;
 mod head;
 mod headers;

@@ -5,6 +5,8 @@
 
 mod cursor;
 mod decode;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod hub;
 mod mux;
 mod queue;
@@ -94,7 +96,7 @@ impl Client {
         }
         let start = match watch.start() {
             Some(revision) => revision,
-            None => self.current_revision(&watch).await? + 1,
+            None => self.current_revision(&watch).await?.saturating_add(1),
         };
         let (mux, slot) = self.shared.watches.add(self.pool(), stream, watch, start);
         let watcher = Watcher::new(slot, mux, self.clone());

@@ -1,0 +1,55 @@
+//! What operators write: endpoints, connection strings, variables.
+
+use std::ffi::OsString;
+
+use super::Input;
+use crate::error::Error;
+use crate::net::endpoint::Endpoint;
+use crate::options::ClientBuilder;
+use crate::pool::Version;
+
+/// Whatever the text, it is read or refused with one line that names an option. An endpoint that is read is written so that
+/// it is read as the same one.
+pub(super) fn text(data: &[u8]) {
+    let mut input = Input::new(data);
+    let way = input.byte() % 4;
+    let text = String::from_utf8_lossy(input.rest());
+    match way {
+        0 => match Endpoint::parse(&text) {
+            Ok(endpoint) => {
+                let again = Endpoint::parse(endpoint.url()).ok();
+                assert_eq!(again.as_ref(), Some(&endpoint), "{text:?}");
+                assert!(endpoint.port() != 0 && !endpoint.host().is_empty());
+            }
+            Err(error) => refused(&error),
+        },
+        1 => match text.parse::<ClientBuilder>() {
+            Ok(builder) => built(&builder),
+            Err(error) => refused(&error),
+        },
+        2 => match ClientBuilder::from_variables(|_| Some(OsString::from(&*text))) {
+            Ok(builder) => built(&builder),
+            Err(error) => refused(&error),
+        },
+        _ => {
+            if let Some(version) = Version::parse(&text) {
+                assert_eq!(Version::parse(&version.to_string()), Some(version));
+            }
+        }
+    }
+}
+
+fn built(builder: &ClientBuilder) {
+    let _ = format!("{builder:?}");
+    if let Err(error) = builder.options.check() {
+        refused(&error);
+    }
+    if let Err(error) = Endpoint::parse_list(&builder.endpoints) {
+        refused(&error);
+    }
+}
+
+fn refused(error: &Error) {
+    assert!(matches!(error, Error::Config(_)), "{error:?}");
+    crate::error::fuzz::check(error);
+}
