@@ -33,7 +33,7 @@ pub(crate) async fn setup() -> Setup {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_when_connections_drop_while_keys_change() {
     let setup = setup().await;
     let Setup {
