@@ -62,6 +62,7 @@ async fn a_lock_whose_lease_expires_goes_to_the_next_one() {
     let name = prefix.key("lock");
     // etcd grants no less than 2 s.
     let short = client.grant(Duration::from_secs(1)).await.unwrap();
+    assert_eq!(short.ttl, Duration::from_secs(2));
     let first = client.lock(&name, short.id).await.unwrap();
     let second = client.timeout(LIMIT).lock(&name, lease(&client).await);
     let second = second.await.unwrap();
