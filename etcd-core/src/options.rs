@@ -30,6 +30,9 @@ pub struct ClientBuilder {
     pub(crate) options: Options,
 }
 
+/// The longest of all times. The clock cannot be asked for any point in time, and nobody waits for longer.
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// The options of a client, all with a value.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -92,6 +95,9 @@ impl Options {
         ];
         if let Some((option, _)) = durations.into_iter().find(|(_, value)| value.is_zero()) {
             return Err(Error::config(option, "must be longer than zero"));
+        }
+        if let Some((option, _)) = durations.into_iter().find(|(_, value)| *value > LONGEST) {
+            return Err(Error::config(option, "must not be longer than a year"));
         }
         let sizes = [
             ("receive_limit", self.receive_limit),

@@ -1,6 +1,7 @@
 //! What operators write: endpoints, connection strings, variables.
 
 use std::ffi::OsString;
+use std::time::{Duration, Instant};
 
 use super::Input;
 use crate::error::Error;
@@ -41,12 +42,21 @@ pub(super) fn text(data: &[u8]) {
 
 fn built(builder: &ClientBuilder) {
     let _ = format!("{builder:?}");
-    if let Err(error) = builder.options.check() {
-        refused(&error);
+    match builder.options.check() {
+        Ok(()) => assert!(Instant::now().checked_add(longest(builder)).is_some()),
+        Err(error) => refused(&error),
     }
     if let Err(error) = Endpoint::parse_list(&builder.endpoints) {
         refused(&error);
     }
+}
+
+fn longest(builder: &ClientBuilder) -> Duration {
+    let options = &builder.options;
+    options
+        .request_timeout
+        .max(options.read_attempt_timeout)
+        .max(options.ping.keep_alive_interval)
 }
 
 fn refused(error: &Error) {
