@@ -13,6 +13,7 @@ use etcd_core::{Client, Error, EtcdError, Get, LeaseId, Outcome};
 use etcd_tests::cluster::{Prefix, Target};
 use etcd_tests::scripted::{Reply, Scripted};
 use etcd_tests::wait;
+use tokio::time::timeout;
 
 /// For conditions that come true soon on an idle machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -49,7 +50,9 @@ async fn the_next_one_is_let_in_when_the_holder_unlocks() {
     queue(&client, &name, 2).await;
     assert!(!waiting.is_finished());
     client.unlock(&first.key).await.unwrap();
-    let second = waiting.await.unwrap().unwrap();
+    // Long before the first lease would expire.
+    let second = timeout(LIMIT / 2, waiting).await.unwrap();
+    let second = second.unwrap().unwrap();
     assert_ne!(second.key, first.key);
     assert!(client.get(&first.key).await.unwrap().kvs.is_empty());
     client.unlock(second.key).await.unwrap();
