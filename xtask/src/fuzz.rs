@@ -128,7 +128,8 @@ impl Places {
         Ok(status.success())
     }
 
-    /// Regressions are kept by their names: no other file there has a dash in its name.
+    /// As few and as short inputs as reach all edges of the control flow that any of them reaches. Regressions are kept
+    /// besides, by their names: no other file there has a dash in its name.
     fn merge(&self, fuzzer: &Path) -> Result<()> {
         let merged = self.found.with_extension("merged");
         let _ = fs::remove_dir_all(&merged);
@@ -136,7 +137,7 @@ impl Places {
         let status = self
             .fuzzer(fuzzer)
             .args([&merged, &self.corpus, &self.found])
-            .args(["-merge=1", "-max_len=512"])
+            .args(["-set_cover_merge=1", "-use_counters=0", "-max_len=512"])
             .status()?;
         if !status.success() {
             bail!("the corpora of {} cannot be merged ({status})", self.target);
