@@ -190,7 +190,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Largest reply of a call, in bytes. Default: 64 MiB.
+    /// Largest reply of a call, in bytes as it is sent. Default: 64 MiB. What it takes in memory when it is decoded is about
+    /// as much for a reply from etcd; a server that means harm can make it some fifty times as much, with nothing but empty
+    /// pairs.
     #[doc(alias = "max_decoding_message_size")]
     pub fn receive_limit(mut self, bytes: usize) -> Self {
         self.options.receive_limit = bytes;
