@@ -19,6 +19,7 @@ mod pool;
 mod range;
 mod request;
 mod table;
+mod tls;
 mod txn;
 mod verbs;
 mod watch;
@@ -27,7 +28,8 @@ pub use client::Client;
 pub use compare::{Compare, Operand};
 pub use error::{
     BadReply, ClusterChanged, Code, ConnectionLost, EndpointReport, Error, EtcdError,
-    InvalidOption, LostReason, Outcome, Result, ServerError, TimedOut, TooLarge, Unreachable,
+    InvalidOption, LostReason, Outcome, Result, ServerError, TimedOut, TlsError, TooLarge,
+    Unreachable,
 };
 pub use etcd_proto as proto;
 pub use etcd_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
@@ -37,5 +39,6 @@ pub use options::ClientBuilder;
 pub use range::{IntoBytes, KeyRange};
 pub use request::Request;
 pub use table::{EndpointState, Endpoints, Row};
+pub use tls::Tls;
 pub use txn::{IntoOps, Op, Txn};
 pub use watch::{Batch, Watch, Watcher};

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use http::uri::{Authority, Scheme};
+use http::uri::Scheme;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::cell::{Answer, Call, call};
 use super::driver::Driver;
+use super::endpoint::Endpoint;
 use super::head::{Heads, Metadata};
 use super::outcome;
 use super::ping::PingOptions;
@@ -41,9 +42,7 @@ pub(crate) enum Condition {
 /// How a connection is made.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionOptions {
-    /// The endpoint as errors and logs name it.
-    pub(crate) name: Arc<str>,
-    pub(crate) authority: Authority,
+    pub(crate) endpoint: Endpoint,
     pub(crate) ping: PingOptions,
     /// Largest unary reply, in bytes.
     pub(crate) receive_limit: usize,
@@ -107,7 +106,13 @@ impl Connection {
     where
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let name = options.name.clone();
+        let endpoint = options.endpoint;
+        let name = endpoint.url().clone();
+        let scheme = if endpoint.is_tls() {
+            Scheme::HTTPS
+        } else {
+            Scheme::HTTP
+        };
         let lost = |error: &h2::Error| {
             Error::connection(name.clone(), Outcome::NotApplied, outcome::describe(error))
         };
@@ -117,7 +122,7 @@ impl Connection {
             .await
             .map_err(|e| lost(&e))?;
         let shared = Arc::new(Shared {
-            name: options.name,
+            name: name.clone(),
             wake: Arc::new(TaskWake::new()),
             condition: watch::Sender::new(Condition::Alive),
             cause: OnceLock::new(),
@@ -132,7 +137,7 @@ impl Connection {
                 ..Queue::default()
             }),
             room: Arc::new(Semaphore::new(settings::QUEUE_PERMITS)),
-            heads: Mutex::new(Heads::new(Scheme::HTTP, options.authority)),
+            heads: Mutex::new(Heads::new(scheme, endpoint.authority().clone())),
         });
         let connection = Connection(Arc::new(Handle(shared.clone())));
         let (ready, is_ready) = oneshot::channel();

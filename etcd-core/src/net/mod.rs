@@ -13,8 +13,10 @@ pub(crate) mod ping;
 mod pulse;
 mod reply;
 mod settings;
+mod socket;
 pub(crate) mod stream;
 mod tap;
+mod tls;
 mod unary;
 mod wake;
 

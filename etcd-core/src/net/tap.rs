@@ -146,7 +146,8 @@ impl<IO: AsyncWrite + Unpin> Wire<IO> {
             }
             self.wrote(count);
         }
-        Poll::Ready(Ok(()))
+        // TLS keeps what the kernel did not take.
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 }
 

@@ -13,11 +13,11 @@ mod leader;
 mod tests;
 mod view;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::leader::Probe;
 use crate::backoff::Backoff;
+use crate::error::Cause;
 use crate::net::endpoint::Endpoint;
 
 pub(crate) use self::choice::{Load, Want};
@@ -79,7 +79,7 @@ struct Slot {
     /// When it last became connected.
     connected: Instant,
     /// Why it failed last; `None` once it is connected again.
-    cause: Option<Arc<str>>,
+    cause: Option<Cause>,
     /// What it told last; nothing is concluded from it without a connection.
     member: Member,
 }
@@ -158,12 +158,7 @@ impl PoolState {
     }
 
     /// The connect attempt failed: the endpoint is frozen. Ignored when no attempt is under way.
-    pub(crate) fn connect_failed(
-        &mut self,
-        id: EndpointId,
-        cause: impl Into<Arc<str>>,
-        now: Instant,
-    ) {
+    pub(crate) fn connect_failed(&mut self, id: EndpointId, cause: impl Into<Cause>, now: Instant) {
         let at = self
             .slots
             .iter()
@@ -181,7 +176,7 @@ impl PoolState {
         &mut self,
         id: EndpointId,
         generation: Generation,
-        cause: impl Into<Arc<str>>,
+        cause: impl Into<Cause>,
         now: Instant,
     ) -> bool {
         let Some(at) = self.position(id, generation) else {
@@ -286,7 +281,7 @@ impl Slot {
     }
 
     /// Gives up the connections.
-    fn freeze(&mut self, delay: Duration, cause: Arc<str>, now: Instant) {
+    fn freeze(&mut self, delay: Duration, cause: Cause, now: Instant) {
         self.phase = Phase::Frozen { until: now + delay };
         self.generation = None;
         self.cause = Some(cause);
