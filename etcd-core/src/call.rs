@@ -80,6 +80,8 @@ pub(crate) async fn run(pool: &Pool, budget: &Budget, plan: &Plan) -> Result<(By
         last: None,
     };
     let mut backoff = Backoff::new(FIRST_DELAY, 2.0, MAX_DELAY);
+    // An endpoint was asked again at once; that happens once.
+    let mut stayed = false;
     loop {
         let picked = run.pick().await?;
         let error = match run.attempt(&picked).await {
@@ -104,6 +106,7 @@ pub(crate) async fn run(pool: &Pool, budget: &Budget, plan: &Plan) -> Result<(By
                 Decision::Fail | Decision::Reauthenticate => return Err(error.after(run.known)),
                 Decision::SameEndpoint => {
                     run.tried.pop();
+                    wait |= std::mem::replace(&mut stayed, true);
                 }
                 Decision::NextEndpoint => {}
                 Decision::AfterDelay => wait = true,
@@ -172,8 +175,19 @@ impl Run<'_> {
     }
 
     async fn reply(&self, call: &mut Call, picked: &Picked) -> Result<Bytes, Unanswered> {
+        // Taken for want of a better one.
+        let mut suspect = picked.connection.is_suspect();
         loop {
-            match call.step().await {
+            let step = if suspect && self.may_move() {
+                tokio::select! {
+                    biased;
+                    step = call.step() => step,
+                    () = self.pool.other(picked.id) => return Err(Unanswered::Silent),
+                }
+            } else {
+                call.step().await
+            };
+            match step {
                 Step::Done(reply) => return reply.map_err(Unanswered::Failed),
                 Step::Vanished(known) => {
                     let cause = picked.connection.cause();
@@ -183,17 +197,14 @@ impl Run<'_> {
                         cause,
                     )));
                 }
-                // A pending write waits: it can neither be taken back nor sent twice.
-                Step::Suspect if self.plan.repeatable && self.may_move(picked) => {
-                    return Err(Unanswered::Silent);
-                }
-                Step::Suspect => {}
+                Step::Suspect => suspect = true,
             }
         }
     }
 
-    fn may_move(&self, picked: &Picked) -> bool {
-        self.plan.pinned.is_none() && self.pool.has_other(picked.id)
+    /// A pending write waits: it can neither be taken back nor sent twice.
+    fn may_move(&self) -> bool {
+        self.plan.repeatable && self.plan.pinned.is_none()
     }
 
     fn learn(&mut self, error: Error) {
@@ -208,10 +219,12 @@ impl Run<'_> {
         }
     }
 
-    /// The error of a call whose time is over. What a server said last says more than that time has passed.
+    /// The error of a call whose time is over. What a server said last says more than that time has passed, unless no
+    /// server is left to say it.
     fn out_of_time(&self, known: Outcome, picked: Option<&Picked>) -> Error {
         if let Some(error @ Error::Server(_)) = &self.last
             && picked.is_none()
+            && self.pool.any_active()
         {
             return error.clone().after(known);
         }

@@ -8,9 +8,10 @@
 //! compacted before they could be delivered, the range is read again and exactly the difference is emitted, as
 //! [`Event::Put`] and [`Event::Delete`]: whoever applies all events has the range.
 //!
-//! **Not guaranteed.** After such a second read, changes in between that no longer show are skipped, and the difference
-//! comes in the order of the keys. A deletion known only from the difference carries the revision of that read. How late
-//! events arrive is not bounded: an observer that is cut off from the cluster waits.
+//! **Not guaranteed.** After such a second read, changes in between that no longer show are skipped. The difference does not
+//! come in the order of revisions: first what was put, then what is gone, each in the order of the keys. A deletion known
+//! only from the difference carries the revision of that read. How late events arrive is not bounded: an observer that is
+//! cut off from the cluster waits.
 //!
 //! ```no_run
 //! use etcd_recipes::observer::{Event, Observer};
@@ -94,7 +95,8 @@ impl Observer {
         Self::new(client, KeyRange::prefix(prefix))
     }
 
-    /// The revision up to which all events were handed out, and none after; `None` before the first.
+    /// The revision up to which all events were handed out, and none after; `None` before the first, and while others that
+    /// came with the last one wait to be handed out.
     pub fn revision(&self) -> Option<i64> {
         self.seen.filter(|_| self.ready.is_empty())
     }

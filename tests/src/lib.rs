@@ -3,6 +3,8 @@
 //! | module | gives |
 //! |---|---|
 //! | [`cluster`] | [`Cluster`](cluster::Cluster): real etcd members to kill, pause and restart; [`Target`](cluster::Target): one shared member, or the user's cluster |
+//! | [`endpoints`] | what a client thinks of one endpoint |
+//! | [`load`] | [`Load`](load::Load): workers that read and write while members fail, and a check of all they were told |
 //! | [`proxy`] | [`Proxy`](proxy::Proxy): a TCP proxy that blocks, delays, cuts and resets |
 //! | [`scripted`] | [`Scripted`](scripted::Scripted): a gRPC server that misbehaves, frame by frame |
 //! | [`wait`] | waiting for a condition in place of sleeping |
@@ -11,7 +13,9 @@
 //! small shell beside each etcd sees its pipe close, kills it, and removes its files.
 
 pub mod cluster;
+pub mod endpoints;
 mod http;
+pub mod load;
 mod ports;
 pub mod proxy;
 pub mod scripted;
@@ -23,3 +27,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// The code in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

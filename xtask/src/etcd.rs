@@ -16,8 +16,8 @@ const BUILT_IN: &str = "3.7.2";
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// How many members
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
-    members: u8,
+    #[arg(long, default_value = "1", value_parser = ["1", "3"])]
+    members: String,
     /// Which etcd: 3.4.45, 3.5.34, 3.6.15, 3.7.2, or any other release that the crate etcd-bin-vendored has
     #[arg(long, default_value = BUILT_IN)]
     version: String,
@@ -28,8 +28,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         BUILT_IN => None,
         version => Some(fetch(version)?),
     };
-    let members = args.members.to_string();
-    program("cluster", ["--members", &members], binary.as_deref())
+    program("cluster", ["--members", &args.members], binary.as_deref())
 }
 
 /// Becomes a program of `etcd-tests`, so that signals reach it directly. Returns only if it cannot be started.

@@ -71,29 +71,28 @@ mod tests {
         Error::from_status("http://a:2379", Code::Unknown, message)
     }
 
+    /// Each error's decision for a read, and for a write.
+    fn expect<const N: usize>(rows: [(Error, Decision, Decision); N]) {
+        for (error, read, write) in rows {
+            let decided = (decide(&error, true), decide(&error, false));
+            assert_eq!(decided, (read, write), "{error}");
+        }
+    }
+
     #[test]
-    fn reads_go_on_after_transient_conditions_and_writes_only_if_not_applied() {
+    fn reads_go_on_after_transient_answers_and_writes_only_if_not_applied() {
         use Decision::*;
-        let connection =
-            |outcome| Error::connection("http://a:2379", outcome, "connection reset by peer");
-        let rows: &[(Error, Decision, Decision)] = &[
-            // error, read, write
-            (connection(Outcome::Unknown), NextEndpoint, Fail),
-            (connection(Outcome::NotApplied), NextEndpoint, NextEndpoint),
+        let previous = "etcdserver: request timed out, possibly due to previous leader failure";
+        let learner = "etcdserver: rpc not supported for learner";
+        let compacted = "etcdserver: mvcc: required revision has been compacted";
+        let old = "etcdserver: revision of auth store is old";
+        expect([
             (server("etcdserver: leader changed"), SameEndpoint, Fail),
             (server("etcdserver: server stopped"), NextEndpoint, Fail),
             (server("etcdserver: request timed out"), NextEndpoint, Fail),
-            (
-                server("etcdserver: request timed out, possibly due to previous leader failure"),
-                NextEndpoint,
-                Fail,
-            ),
+            (server(previous), NextEndpoint, Fail),
             (server("etcdserver: no leader"), NextEndpoint, NextEndpoint),
-            (
-                server("etcdserver: rpc not supported for learner"),
-                NextEndpoint,
-                NextEndpoint,
-            ),
+            (server(learner), NextEndpoint, NextEndpoint),
             (
                 server("etcdserver: not capable"),
                 NextEndpoint,
@@ -110,11 +109,7 @@ mod tests {
                 Reauthenticate,
                 Reauthenticate,
             ),
-            (
-                server("etcdserver: revision of auth store is old"),
-                Reauthenticate,
-                Reauthenticate,
-            ),
+            (server(old), Reauthenticate, Reauthenticate),
             (
                 server("etcdserver: user name is empty"),
                 Reauthenticate,
@@ -126,49 +121,33 @@ mod tests {
                 Fail,
             ),
             (server("etcdserver: permission denied"), Fail, Fail),
-            (
-                server("etcdserver: mvcc: required revision has been compacted"),
-                Fail,
-                Fail,
-            ),
+            (server(compacted), Fail, Fail),
             (server("etcdserver: requested lease not found"), Fail, Fail),
+        ]);
+    }
+
+    #[test]
+    fn reads_go_on_after_lost_connections_and_unclear_answers_and_writes_only_if_not_applied() {
+        use Decision::*;
+        let connection = |outcome| Error::connection("e", outcome, "reset by peer");
+        let status = |code, message| Error::from_status("e", code, message);
+        let outcome = Outcome::NotApplied;
+        let large = "grpc: received message larger than max";
+        expect([
+            (connection(Outcome::Unknown), NextEndpoint, Fail),
+            (connection(outcome), NextEndpoint, NextEndpoint),
+            (status(Code::Unavailable, "who knows"), NextEndpoint, Fail),
             (
-                Error::from_status("e", Code::Unavailable, "who knows"),
+                status(Code::Canceled, "context canceled"),
                 NextEndpoint,
                 Fail,
             ),
-            (
-                Error::from_status("e", Code::Canceled, "context canceled"),
-                NextEndpoint,
-                Fail,
-            ),
-            (
-                Error::from_status(
-                    "e",
-                    Code::ResourceExhausted,
-                    "grpc: received message larger than max",
-                ),
-                Fail,
-                Fail,
-            ),
+            (status(Code::ResourceExhausted, large), Fail, Fail),
             (Error::protocol("e", "HTTP status 502"), AfterDelay, Fail),
             (Error::invalid_request("key is empty"), Fail, Fail),
             (Error::reply_too_large("e", 1), Fail, Fail),
-            (
-                Error::Closed {
-                    outcome: Outcome::NotApplied,
-                },
-                Fail,
-                Fail,
-            ),
-        ];
-        for (error, read, write) in rows {
-            assert_eq!(
-                (decide(error, true), decide(error, false)),
-                (*read, *write),
-                "{error}"
-            );
-        }
+            (Error::Closed { outcome }, Fail, Fail),
+        ]);
     }
 
     #[test]

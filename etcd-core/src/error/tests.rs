@@ -21,14 +21,32 @@ fn an_error_is_small_shared_and_can_cross_threads() {
     assert!(size_of::<Error>() <= 24, "{}", size_of::<Error>());
 }
 
+fn reads_as<const N: usize>(rows: [(Error, &str); N]) {
+    for (error, line) in rows {
+        assert_eq!(error.to_string(), line);
+    }
+}
+
 #[test]
-fn each_error_is_one_line_that_says_where_what_and_what_is_known() {
-    let endpoints = vec![
-        report(A, "Frozen", Some("connection\nrefused")),
-        report("http://b:2379", "Connecting", None),
-    ];
-    let io = std::io::Error::new(std::io::ErrorKind::ConnectionReset, "reset by peer");
-    let rows = [
+fn an_error_of_the_client_is_one_line_that_says_where_what_and_what_is_known() {
+    let endpoints = || {
+        vec![
+            report(A, "Frozen", Some("connection\nrefused")),
+            report("http://b:2379", "Connecting", None),
+        ]
+    };
+    let outcome = Outcome::NotApplied;
+    let reply = Error::timeout(
+        Duration::from_secs(8),
+        "the reply",
+        Outcome::Unknown,
+        Some(A.into()),
+        vec![],
+    );
+    let short = Duration::from_millis(50);
+    let active = Error::timeout(short, "an active endpoint", outcome, None, endpoints());
+    let reason = LostReason::NotFound;
+    reads_as([
         (
             Error::config("endpoints", "port 70000 is out of range"),
             "option endpoints: port 70000 is out of range",
@@ -38,39 +56,39 @@ fn each_error_is_one_line_that_says_where_what_and_what_is_known() {
             "request refused before it was sent: key is empty",
         ),
         (
-            Error::no_active_endpoint(endpoints.clone()),
+            Error::no_active_endpoint(endpoints()),
             r"no endpoint can take calls: http://a:2379 Frozen (connection\nrefused), http://b:2379 Connecting; nothing was applied",
         ),
         (
-            Error::timeout(
-                Duration::from_secs(8),
-                "the reply",
-                Outcome::Unknown,
-                Some(A.into()),
-                vec![],
-            ),
+            reply,
             "http://a:2379: timed out after 8.000s waiting for the reply; a write may have been applied",
         ),
         (
-            Error::timeout(
-                Duration::from_millis(50),
-                "an active endpoint",
-                Outcome::NotApplied,
-                None,
-                endpoints,
-            ),
+            active,
             r"timed out after 50.000ms waiting for an active endpoint: http://a:2379 Frozen (connection\nrefused), http://b:2379 Connecting; nothing was applied",
         ),
+        (
+            Error::LeaseLost { id: 0x1f, reason },
+            "lease 1f is lost: etcd does not know it (expired or revoked)",
+        ),
+        (
+            Error::Closed { outcome },
+            "the client is closed; nothing was applied",
+        ),
+    ]);
+}
+
+#[test]
+fn an_error_of_an_endpoint_is_one_line_that_says_where_what_and_what_is_known() {
+    let io = std::io::Error::new(std::io::ErrorKind::ConnectionReset, "reset by peer");
+    let message = "etcdserver: mvcc: database space exceeded";
+    reads_as([
         (
             Error::connection(A, Outcome::Unknown, io),
             "http://a:2379: reset by peer; a write may have been applied",
         ),
         (
-            Error::from_status(
-                A,
-                Code::ResourceExhausted,
-                "etcdserver: mvcc: database space exceeded",
-            ),
+            Error::from_status(A, Code::ResourceExhausted, message),
             "http://a:2379: etcdserver: mvcc: database space exceeded (ResourceExhausted); compact, defragment, then disarm the alarm; a write may have been applied",
         ),
         (
@@ -89,23 +107,7 @@ fn each_error_is_one_line_that_says_where_what_and_what_is_known() {
             Error::cluster_changed(A, 0xab, 0xcd),
             "http://a:2379: answered for cluster cd, not ab; check the endpoints",
         ),
-        (
-            Error::LeaseLost {
-                id: 0x1f,
-                reason: LostReason::NotFound,
-            },
-            "lease 1f is lost: etcd does not know it (expired or revoked)",
-        ),
-        (
-            Error::Closed {
-                outcome: Outcome::NotApplied,
-            },
-            "the client is closed; nothing was applied",
-        ),
-    ];
-    for (error, line) in rows {
-        assert_eq!(error.to_string(), line);
-    }
+    ]);
 }
 
 #[test]

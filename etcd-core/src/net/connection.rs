@@ -43,7 +43,8 @@ pub(crate) enum Condition {
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionOptions {
     pub(crate) endpoint: Endpoint,
-    pub(crate) ping: PingOptions,
+    /// Of the endpoint, shared with its other connections: fewer when the server says that they are too many.
+    pub(crate) ping: Arc<Mutex<PingOptions>>,
     /// Largest unary reply, in bytes.
     pub(crate) receive_limit: usize,
 }
@@ -51,12 +52,11 @@ pub(crate) struct ConnectionOptions {
 /// Shared by the handles, the streams and the task.
 pub(super) struct Shared {
     pub(super) name: Arc<str>,
+    ping: Arc<Mutex<PingOptions>>,
     pub(super) wake: Arc<TaskWake>,
     pub(super) condition: watch::Sender<Condition>,
-    /// Why the connection ended.
+    /// Why the connection takes no more calls: the first reason.
     pub(super) cause: OnceLock<String>,
-    /// Ended because the server found that we PING too often.
-    pub(super) too_many_pings: AtomicBool,
     /// Smoothed round-trip time in microseconds.
     pub(super) rtt: AtomicU64,
     /// Unary calls submitted and not ended.
@@ -123,10 +123,10 @@ impl Connection {
             .map_err(|e| lost(&e))?;
         let shared = Arc::new(Shared {
             name: name.clone(),
+            ping: options.ping,
             wake: Arc::new(TaskWake::new()),
             condition: watch::Sender::new(Condition::Alive),
             cause: OnceLock::new(),
-            too_many_pings: AtomicBool::new(false),
             rtt: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
@@ -148,7 +148,7 @@ impl Connection {
                 "HTTP/2 PING is not available",
             ));
         };
-        let pulse = Pulse::new(ping, options.ping);
+        let pulse = Pulse::new(ping, shared.ping_options());
         tokio::spawn(Driver::new(
             shared,
             h2,
@@ -209,11 +209,9 @@ impl Connection {
             return Err(shared.error(Outcome::NotApplied));
         };
         let lost = |e: h2::Error| {
-            Error::connection(
-                shared.name.clone(),
-                Outcome::NotApplied,
-                outcome::describe(&e),
-            )
+            // Its streams go on, but nobody may ask it for another.
+            shared.retire(&outcome::describe(&e));
+            shared.error(Outcome::NotApplied)
         };
         let mut sender = sender.ready().await.map_err(lost)?;
         let request = shared.request(path, metadata);
@@ -247,6 +245,11 @@ impl Connection {
             && *self.0.0.condition.borrow() != Condition::Closed
     }
 
+    /// Is it silent? Calls that were handed over before hear of it by themselves.
+    pub(crate) fn is_suspect(&self) -> bool {
+        *self.0.0.condition.borrow() == Condition::Suspect
+    }
+
     /// Why it ended, in words.
     pub(crate) fn cause(&self) -> String {
         self.0
@@ -255,11 +258,6 @@ impl Connection {
             .get()
             .cloned()
             .unwrap_or_else(|| "the connection is closing".to_owned())
-    }
-
-    /// The server closed it for too many PINGs.
-    pub(crate) fn too_many_pings(&self) -> bool {
-        self.0.0.too_many_pings.load(Ordering::Relaxed)
     }
 
     pub(crate) fn rtt(&self) -> Duration {
@@ -309,8 +307,19 @@ impl Shared {
         std::mem::take(&mut queue.submitted)
     }
 
+    fn ping_options(&self) -> PingOptions {
+        *self.ping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The server finds that we PING too often: the next connections to it do so less often.
+    pub(super) fn too_many_pings(&self) {
+        let mut options = self.ping.lock().unwrap_or_else(PoisonError::into_inner);
+        options.too_many_pings();
+    }
+
     /// No new calls; what is on the connection goes on.
-    pub(super) fn retire(&self) {
+    pub(super) fn retire(&self, why: &str) {
+        self.cause.get_or_init(|| why.to_owned());
         if !self.retiring.swap(true, Ordering::Relaxed) {
             self.condition.send_modify(|_| {});
         }

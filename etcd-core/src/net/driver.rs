@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
@@ -15,16 +15,17 @@ use h2::client::SendRequest;
 use slab::Slab;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::connection::{Closing, Condition, Shared, Submit};
 use super::outcome;
 use super::ping::Verdict;
 use super::pulse::{Load, Pulse};
+use super::ready::{Ready, SlotWaker};
 use super::reply::Reply;
 use super::settings;
 use super::tap::{Tap, TapHandle};
 use super::unary::{Failed, Unary, Upload};
-use super::wake::TaskWake;
 use crate::error::{Error, Outcome, Result};
 
 /// Turns in one poll before other tasks get theirs.
@@ -45,40 +46,14 @@ pub(super) struct Driver<IO> {
     /// Told at the first PING's answer.
     alive: Option<oneshot::Sender<()>>,
     receive_limit: usize,
+    /// The server has said so.
+    too_many_pings: bool,
 }
 
 struct Slot {
     unary: Unary,
+    sent: Instant,
     waker: Arc<SlotWaker>,
-}
-
-/// Calls whose streams have news.
-struct Ready {
-    keys: Mutex<Vec<usize>>,
-    wake: Arc<TaskWake>,
-}
-
-struct SlotWaker {
-    key: usize,
-    listed: AtomicBool,
-    ready: Arc<Ready>,
-}
-
-impl Wake for SlotWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.listed.swap(true, Ordering::SeqCst) {
-            self.ready
-                .keys
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(self.key);
-            self.ready.wake.announce();
-        }
-    }
 }
 
 impl<IO> Driver<IO>
@@ -95,10 +70,7 @@ where
         receive_limit: usize,
     ) -> Self {
         let guard = Waker::from(shared.wake.clone());
-        let ready = Arc::new(Ready {
-            keys: Mutex::new(Vec::new()),
-            wake: shared.wake.clone(),
-        });
+        let ready = Arc::new(Ready::new(shared.wake.clone()));
         Self {
             shared,
             h2,
@@ -112,6 +84,7 @@ where
             pulse,
             alive: Some(alive),
             receive_limit,
+            too_many_pings: false,
         }
     }
 
@@ -122,23 +95,20 @@ where
         self.shared.wake.clear();
         closing = closing.max(self.hand_over(cx));
         self.obey(closing)?;
-        let over = match Pin::new(&mut self.h2).poll(cx) {
-            Poll::Ready(Ok(())) => Err("the connection was closed".to_owned()),
-            Poll::Ready(Err(error)) => Err(self.describe_end(&error)),
-            Poll::Pending => Ok(()),
-        };
-        // The end tells the calls why; before it, their streams know less.
-        over?;
+        if let Poll::Ready(ended) = Pin::new(&mut self.h2).poll(cx) {
+            // The end tells the calls why; before it, their streams know less.
+            return Err(self.describe_end(ended.err(), cx));
+        }
         *completed += self.go_on();
         if !self.submitted.is_empty() {
             // Calls that ended made room, or after a GOAWAY there will be none.
             self.hand_over(cx);
         }
         self.feel_pulse(cx)?;
-        match self.tap.poll_write_out(cx) {
-            Poll::Ready(Err(error)) => Err(format!("connection lost: {error}")),
-            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
-        }
+        // A socket that cannot be written to any more ends for reading too, but only after what has arrived: replies, or a
+        // GOAWAY that says what was not processed.
+        let _ = self.tap.poll_write_out(cx);
+        Ok(())
     }
 
     /// Hands submitted calls to h2, as many as the server allows at once.
@@ -162,8 +132,9 @@ where
                 }
                 Poll::Ready(Err(error)) => {
                     // GOAWAY was received: nothing of this was, or will be, sent.
-                    self.shared.retire();
-                    let error = self.not_sent(&error);
+                    let why = self.describe(&error);
+                    self.shared.retire(&why);
+                    let error = self.shared.error(Outcome::NotApplied);
                     for submit in self.submitted.drain(..) {
                         self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
                         submit.answer.finish(Err(error.clone()));
@@ -184,11 +155,7 @@ where
             room,
         } = submit;
         let entry = self.calls.vacant_entry();
-        let waker = Arc::new(SlotWaker {
-            key: entry.key(),
-            listed: AtomicBool::new(false),
-            ready: self.ready.clone(),
-        });
+        let waker = Arc::new(SlotWaker::new(entry.key(), self.ready.clone()));
         let Some(sender) = &mut self.sender else {
             return;
         };
@@ -201,13 +168,14 @@ where
             Ok(halves) => halves,
             Err(error) => {
                 self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
-                let error = self.not_sent(&error);
-                return answer.finish(Err(error));
+                let cause = self.describe(&error);
+                let name = self.shared.name.clone();
+                return answer.finish(Err(Error::connection(name, Outcome::NotApplied, cause)));
             }
         };
         let stream = response.stream_id().as_u32();
         if stream >= settings::RETIRE_AT_STREAM {
-            self.shared.retire();
+            self.shared.retire("its stream ids run out");
         }
         let upload = if body.len() > settings::BODY_AT_ONCE {
             Some(Upload {
@@ -230,6 +198,7 @@ where
                 self.receive_limit,
             ),
             waker: waker.clone(),
+            sent: Instant::now(),
         });
         // Its first poll registers the wakers.
         waker.wake_by_ref();
@@ -237,14 +206,7 @@ where
 
     /// Goes on with the calls that have news; returns how many were completed.
     fn go_on(&mut self) -> usize {
-        std::mem::swap(
-            &mut self.news,
-            &mut self
-                .ready
-                .keys
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        self.ready.swap(&mut self.news);
         let mut completed = 0;
         let mut news = std::mem::take(&mut self.news);
         for key in news.drain(..) {
@@ -252,7 +214,7 @@ where
                 continue;
             };
             // Before the poll: news that come during it must list the call again.
-            slot.waker.listed.store(false, Ordering::SeqCst);
+            slot.waker.unlist();
             let waker = Waker::from(slot.waker.clone());
             if let Poll::Ready(result) = slot.unary.poll(&mut Context::from_waker(&waker)) {
                 self.complete(key, result, None);
@@ -266,6 +228,9 @@ where
     fn complete(&mut self, key: usize, result: Result<Bytes, Failed>, lost: Option<&str>) {
         if let Some(slot) = self.calls.try_remove(key) {
             self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
+            if result.is_ok() {
+                self.pulse.answered(slot.sent.elapsed());
+            }
             let written = result.is_ok() || slot.unary.stream() <= self.tap.highest_written();
             slot.unary.finish(result, &self.shared.name, written, lost);
         }
@@ -310,7 +275,6 @@ where
             Closing::WhenIdle => {
                 if self.submitted.is_empty() && self.sender.take().is_some() {
                     // h2 ends the connection by itself when no sender and no stream is left.
-                    self.shared.retire();
                     self.shared.drop_sender();
                 }
                 Ok(())
@@ -318,20 +282,26 @@ where
         }
     }
 
-    fn describe_end(&self, error: &h2::Error) -> String {
-        let text = outcome::describe(error);
-        if text.contains("too_many_pings") {
-            self.shared.too_many_pings.store(true, Ordering::Relaxed);
+    /// Why the connection has ended. A GOAWAY says more than how the connection ended after it, and where streams were
+    /// open h2 tells it only to those who would open another.
+    fn describe_end(&mut self, ended: Option<h2::Error>, cx: &mut Context<'_>) -> String {
+        let refusal = self.sender.as_mut().map(|sender| sender.poll_ready(cx));
+        let goaway = match refusal {
+            Some(Poll::Ready(Err(error))) if error.is_go_away() => Some(error),
+            _ => None,
+        };
+        match goaway.or(ended) {
+            Some(error) => self.describe(&error),
+            None => "the connection was closed".to_owned(),
         }
-        text
     }
 
-    fn not_sent(&self, error: &h2::Error) -> Error {
-        Error::connection(
-            self.shared.name.clone(),
-            Outcome::NotApplied,
-            outcome::describe(error),
-        )
+    fn describe(&mut self, error: &h2::Error) -> String {
+        let text = outcome::describe(error);
+        if text.contains("too_many_pings") && !std::mem::replace(&mut self.too_many_pings, true) {
+            self.shared.too_many_pings();
+        }
+        text
     }
 
     /// The connection is over: every call learns why and what is known about it.

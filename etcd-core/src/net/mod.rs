@@ -11,6 +11,7 @@ mod head;
 mod outcome;
 pub(crate) mod ping;
 mod pulse;
+mod ready;
 mod reply;
 mod settings;
 mod socket;

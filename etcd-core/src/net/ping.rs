@@ -169,6 +169,12 @@ impl Ping {
         }
     }
 
+    /// A call was answered this long after it was sent. The first PING may have waited for a process that was stopped or
+    /// just started, and without calls there is no other: an answer that came much faster corrects it.
+    pub(crate) fn on_answer(&mut self, took: Duration) {
+        self.srtt = self.srtt.min(took.saturating_mul(2));
+    }
+
     /// So many streams are open.
     pub(crate) fn streams(&mut self, open: usize, now: Instant) {
         if self.streams == 0 {

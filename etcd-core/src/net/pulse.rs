@@ -46,6 +46,13 @@ impl Pulse {
         self.state.as_ref().map(Ping::rtt)
     }
 
+    /// A call was answered this long after it was sent.
+    pub(super) fn answered(&mut self, took: Duration) {
+        if let Some(state) = &mut self.state {
+            state.on_answer(took);
+        }
+    }
+
     /// Looks at what arrived and at the clock; returns a verdict that is new.
     pub(super) fn feel(
         &mut self,

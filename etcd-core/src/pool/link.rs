@@ -1,7 +1,7 @@
 //! Connects endpoints, watches their connections, and tells the pool's state.
 
 use std::future::Future;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use etcd_proto::etcdserverpb::{StatusRequest, StatusResponse};
@@ -11,7 +11,7 @@ use tokio::sync::{OnceCell, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::state::{EndpointId, Generation, Member};
-use super::{Link, Picked, Pool, PoolOptions};
+use super::{Inner, Link, Picked, Pool, PoolOptions};
 use crate::error::{Error, Outcome, Result};
 use crate::net::endpoint::Endpoint;
 use crate::net::ping::PingOptions;
@@ -61,7 +61,7 @@ fn start_due(pool: &Weak<Pool>) -> Option<Option<Instant>> {
         let Some(endpoint) = inner.state.endpoint(id).cloned() else {
             continue;
         };
-        let ping = *inner.pings.get(&id).unwrap_or(&strong.options.ping);
+        let ping = inner.pings_of(id, &strong.options);
         let attempt = attempt(pool.clone(), id, endpoint, ping, strong.options.clone());
         tokio::spawn(unless_closed(strong.closed.subscribe(), attempt));
     }
@@ -83,7 +83,7 @@ async fn attempt(
     pool: Weak<Pool>,
     id: EndpointId,
     endpoint: Endpoint,
-    ping: PingOptions,
+    ping: Arc<Mutex<PingOptions>>,
     options: PoolOptions,
 ) {
     let result = async {
@@ -117,7 +117,7 @@ async fn attempt(
 /// The socket, HTTP/2, and the first PING's answer.
 async fn connect(
     endpoint: &Endpoint,
-    ping: PingOptions,
+    ping: Arc<Mutex<PingOptions>>,
     options: &PoolOptions,
 ) -> Result<Connection> {
     let limit = options.connect_timeout;
@@ -238,6 +238,13 @@ async fn watch_streams(
     }
 }
 
+impl Inner {
+    fn pings_of(&mut self, id: EndpointId, options: &PoolOptions) -> Arc<Mutex<PingOptions>> {
+        let new = || Arc::new(Mutex::new(options.ping));
+        self.pings.entry(id).or_insert_with(new).clone()
+    }
+}
+
 impl Pool {
     /// Takes note of the condition of a connection for calls; false when there is no more to see.
     fn observe(&self, id: EndpointId, generation: Generation, now: Condition, gone: bool) -> bool {
@@ -306,7 +313,7 @@ impl Pool {
         let (cell, endpoint, ping) = {
             let mut inner = self.lock();
             let endpoint = inner.state.endpoint(picked.id).cloned().ok_or_else(lost)?;
-            let ping = *inner.pings.get(&picked.id).unwrap_or(&self.options.ping);
+            let ping = inner.pings_of(picked.id, &self.options);
             let link = inner
                 .links
                 .get_mut(&picked.id)

@@ -49,8 +49,8 @@ pub(crate) struct Pool {
 struct Inner {
     state: PoolState,
     links: HashMap<EndpointId, Link>,
-    /// PING rules per endpoint, made gentler where a server found them too frequent.
-    pings: HashMap<EndpointId, PingOptions>,
+    /// PING rules per endpoint: its connections make them gentler where the server finds them too frequent.
+    pings: HashMap<EndpointId, Arc<Mutex<PingOptions>>>,
 }
 
 /// The connections to one endpoint.
@@ -252,6 +252,12 @@ impl Pool {
         })
     }
 
+    /// Waits until another endpoint can take over everything from this one. Cancel safe.
+    pub(crate) async fn other(&self, than: EndpointId) {
+        let mut changed = self.changed.subscribe();
+        while !self.has_other(than) && changed.changed().await.is_ok() {}
+    }
+
     /// Is there a usable endpoint other than this one?
     pub(crate) fn has_other(&self, than: EndpointId) -> bool {
         self.lock().state.has_other(than)
@@ -290,17 +296,16 @@ impl Pool {
             leader_id: header.leader_id,
         };
         let now = Instant::now().into_std();
-        let ask = self
-            .lock()
+        let mut inner = self.lock();
+        let about_leader = inner
             .state
-            .learn(picked.id, picked.generation, header, now);
-        if ask {
-            link::ask_status(
-                self,
-                picked.id,
-                picked.generation,
-                picked.connection.clone(),
-            );
+            .learn(picked.id, picked.generation, header, now)
+            .then_some(picked.id);
+        let unheard = inner.state.unheard(now);
+        for id in about_leader.into_iter().chain(unheard) {
+            if let Some(link) = inner.links.get(&id) {
+                link::ask_status(self, id, link.generation, link.calls.clone());
+            }
         }
     }
 
@@ -381,12 +386,7 @@ impl Pool {
             .state
             .lost(id, generation, cause, Instant::now().into_std())
         {
-            if let Some(link) = inner.links.remove(&id)
-                && link.calls.too_many_pings()
-            {
-                let options = inner.pings.entry(id).or_insert(self.options.ping);
-                options.too_many_pings();
-            }
+            inner.links.remove(&id);
             tracing::debug!(endpoint = ?id, cause, "endpoint lost");
             self.wake();
         }

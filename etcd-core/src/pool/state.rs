@@ -78,6 +78,8 @@ struct Slot {
     tried: Instant,
     /// When it last became connected.
     connected: Instant,
+    /// When it last answered, or was asked because it had not.
+    heard: Instant,
     /// Why it failed last; `None` once it is connected again.
     cause: Option<Cause>,
     /// What it told last; nothing is concluded from it without a connection.
@@ -152,6 +154,7 @@ impl PoolState {
         slot.phase = Phase::Active;
         slot.generation = Some(generation);
         slot.connected = now;
+        slot.heard = now;
         slot.cause = None;
         slot.member = member;
         Some(generation)
@@ -263,6 +266,7 @@ impl Slot {
             delays: Backoff::new(FIRST_DELAY, 2.0, MAX_DELAY),
             tried: now,
             connected: now,
+            heard: now,
             cause: None,
             member: Member::default(),
         }

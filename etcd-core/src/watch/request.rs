@@ -191,80 +191,48 @@ mod tests {
     }
 
     #[test]
-    fn every_option_reaches_its_field() {
-        let plain = WatchCreateRequest {
-            key: "k".into(),
-            start_revision: 9,
-            watch_id: 7,
-            ..Default::default()
+    fn every_range_and_option_reaches_its_field() {
+        let on = |change: fn(&mut WatchCreateRequest)| {
+            let mut create = WatchCreateRequest {
+                key: "k".into(),
+                start_revision: 9,
+                watch_id: 7,
+                ..Default::default()
+            };
+            change(&mut create);
+            create
         };
+        let k = || Watch::key("k");
         let rows = [
-            (Watch::key("k"), plain.clone()),
-            ("k".into(), plain.clone()),
+            (k(), on(|_| {})),
+            ("k".into(), on(|_| {})),
             (
                 Watch::prefix("k"),
-                WatchCreateRequest {
-                    range_end: "l".into(),
-                    ..plain.clone()
-                },
+                on(|create| create.range_end = "l".into()),
             ),
             (
                 Watch::range("k", "m"),
-                WatchCreateRequest {
-                    range_end: "m".into(),
-                    ..plain.clone()
-                },
+                on(|create| create.range_end = "m".into()),
             ),
             (
                 Watch::from_key("k"),
-                WatchCreateRequest {
-                    range_end: "\0".into(),
-                    ..plain.clone()
-                },
+                on(|create| create.range_end = "\0".into()),
             ),
             (
                 Watch::all(),
-                WatchCreateRequest {
-                    key: "\0".into(),
-                    range_end: "\0".into(),
-                    ..plain.clone()
-                },
+                on(|create| (create.key, create.range_end) = ("\0".into(), "\0".into())),
             ),
             (
-                Watch::key("k").progress_notify(),
-                WatchCreateRequest {
-                    progress_notify: true,
-                    ..plain.clone()
-                },
+                k().progress_notify(),
+                on(|create| create.progress_notify = true),
             ),
             (
-                Watch::key("k").no_put().no_delete(),
-                WatchCreateRequest {
-                    filters: vec![0, 1],
-                    ..plain.clone()
-                },
+                k().no_put().no_delete(),
+                on(|create| create.filters = vec![0, 1]),
             ),
-            (
-                Watch::key("k").no_delete(),
-                WatchCreateRequest {
-                    filters: vec![1],
-                    ..plain.clone()
-                },
-            ),
-            (
-                Watch::key("k").prev_kv(),
-                WatchCreateRequest {
-                    prev_kv: true,
-                    ..plain.clone()
-                },
-            ),
-            (
-                Watch::key("k").fragment(),
-                WatchCreateRequest {
-                    fragment: true,
-                    ..plain
-                },
-            ),
+            (k().no_delete(), on(|create| create.filters = vec![1])),
+            (k().prev_kv(), on(|create| create.prev_kv = true)),
+            (k().fragment(), on(|create| create.fragment = true)),
         ];
         for (watch, expected) in rows {
             assert_eq!(wire(&watch), expected, "{watch:?}");

@@ -1,6 +1,10 @@
 //! How calls are made and how they end: time limits, views, dropped futures, closed and dropped clients, large messages.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
 
 mod close;
 mod deadline;

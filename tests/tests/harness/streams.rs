@@ -50,18 +50,13 @@ async fn a_watch_stream_is_in_the_hands_of_the_test() {
         );
     }
 
-    stream
-        .send(&WatchResponse {
-            watch_id: 1,
-            ..WatchResponse::default()
-        })
-        .await;
-    stream
-        .send(&WatchResponse {
-            watch_id: 2,
-            ..WatchResponse::default()
-        })
-        .await;
+    let responses = [1, 2].map(|watch_id| WatchResponse {
+        watch_id,
+        ..WatchResponse::default()
+    });
+    for response in &responses {
+        stream.send(response).await;
+    }
     outbound.send_data(Bytes::new(), true).unwrap();
     assert_eq!(
         timeout(LIMIT, stream.message()).await.unwrap(),
@@ -70,19 +65,9 @@ async fn a_watch_stream_is_in_the_hands_of_the_test() {
     );
     stream.reply(Reply::trailers(14, "going away")).await;
     let got = answer(response).await.unwrap();
-    let messages = [
-        WatchResponse {
-            watch_id: 1,
-            ..WatchResponse::default()
-        },
-        WatchResponse {
-            watch_id: 2,
-            ..WatchResponse::default()
-        },
-    ];
     assert_eq!(
         got.body,
-        messages.map(|message| prefixed(&message)).concat()
+        responses.map(|response| prefixed(&response)).concat()
     );
     assert_eq!(got.trailers["grpc-status"], "14");
 }

@@ -1,6 +1,10 @@
 //! Bad input is a typed error before anything is sent, and only what etcd itself would refuse is bad.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
 
 mod endpoints;
 mod requests;

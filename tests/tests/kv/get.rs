@@ -229,7 +229,7 @@ async fn revision_filters_leave_out_keys_and_still_count_them() {
     let rows = [
         (all().min_mod_revision(revisions[4]), "bde"),
         (all().max_mod_revision(revisions[4]), "acd"),
-        (all().min_create_revision(revisions[2]), "bde"),
+        (all().min_create_revision(revisions[3]), "bd"),
         (all().max_create_revision(revisions[2]), "ace"),
         (
             all()

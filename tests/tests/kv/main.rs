@@ -3,7 +3,11 @@
 //! Most tests share one cluster, or the user's (`ETCD_ENDPOINTS`), and keep to a prefix of their own. Those that touch what
 //! is not theirs, the history and other keys, start a cluster of their own.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
 
 mod compact;
 mod delete;

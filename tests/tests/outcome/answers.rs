@@ -1,5 +1,7 @@
 //! Error statuses: which calls they end, and which go on.
 
+use std::time::{Duration, Instant};
+
 use etcd_core::{Code, Error, EtcdError, Outcome};
 use etcd_tests::scripted::Reply;
 
@@ -142,10 +144,21 @@ async fn a_member_without_a_leader_passes_calls_on_to_another() {
     }
 }
 
+/// Its load would not get less by asking another member at once.
+#[tokio::test]
+async fn an_overloaded_member_gets_time_before_another_is_asked() {
+    let (servers, client) = pair(|_| Reply::status(8, "etcdserver: too many requests")).await;
+    let start = Instant::now();
+    client.put("k", "v").await.unwrap();
+    // 25 ms, of which jitter takes a fifth.
+    assert!(start.elapsed() >= Duration::from_millis(20));
+    assert_eq!(seen(&servers, PUT), [1, 1]);
+}
+
 /// The time limit ends them, not a number of attempts, and the error is what the server said.
 #[tokio::test]
 async fn refusals_that_do_not_pass_are_asked_for_again_until_the_time_is_over() {
-    let limit = std::time::Duration::from_millis(500);
+    let limit = Duration::from_millis(500);
     for (code, message, kind) in [
         (14, "etcdserver: no leader", EtcdError::NoLeader),
         (

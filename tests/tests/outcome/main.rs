@@ -10,7 +10,11 @@
 //! | time limits | [`unsent`], [`lost`] |
 //! | the same against real etcd, cut at every byte | [`cut`] |
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
 
 mod answers;
 mod cut;

@@ -41,27 +41,30 @@ async fn a_put_that_was_reset_for_any_other_reason_is_unknown() {
     }
 }
 
-/// Replies that gRPC does not allow.
+/// Replies that gRPC does not allow, each with the words for what is wrong with it.
 fn no_replies() -> Vec<(&'static str, Reply)> {
     let message = PutResponse::default();
     let part = || Reply::part(&PutResponse::default());
     vec![
-        ("HTTP 503", Reply::http_status(503)),
-        ("HTTP 200 alone", Reply::http_status(200)),
+        ("HTTP status 503", Reply::http_status(503)),
+        ("without a grpc-status", Reply::http_status(200)),
         (
-            "no grpc-status",
+            "without a grpc-status",
             Reply::headers().then(part()).then(Reply::end()),
         ),
-        ("no message", Reply::headers().then(Reply::trailers(0, ""))),
         (
-            "two messages",
+            "without a message",
+            Reply::headers().then(Reply::trailers(0, "")),
+        ),
+        (
+            "more than one message",
             Reply::headers()
                 .then(part())
                 .then(part())
                 .then(Reply::trailers(0, "")),
         ),
         (
-            "half a message",
+            "inside a message",
             Reply::headers()
                 .then(Reply::data(&b"\0\0\0\0\x09half"[..]))
                 .then(Reply::trailers(0, "")),
@@ -76,6 +79,7 @@ async fn a_put_whose_reply_is_none_is_unknown() {
         let server = first(move |_| reply.clone()).await;
         let error = unknown_and_sent_once(&server, &client(&server).await).await;
         assert!(matches!(error, Error::Protocol(_)), "{what}: {error}");
+        assert!(error.to_string().contains(what), "{what}: {error}");
         assert_eq!(server.connections(), 1, "{what}");
     }
 }

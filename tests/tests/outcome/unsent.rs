@@ -6,8 +6,9 @@ use etcd_core::{Client, EndpointState, Error, Outcome};
 use etcd_tests::proxy::Proxy;
 use etcd_tests::scripted::{Reply, Request, Scripted};
 use etcd_tests::wait;
+use futures_util::future::join_all;
 
-use crate::{LIMIT, PUT, RANGE, client};
+use crate::{LIMIT, PUT, RANGE};
 
 const MAX_CONCURRENT_STREAMS: u16 = 3;
 
@@ -49,6 +50,14 @@ async fn a_put_that_never_finds_an_open_port_is_not_applied() {
     assert_eq!(server.seen(PUT), 0);
 }
 
+/// A client whose connections look at nothing but what arrives: no timer moves a queue that is stuck.
+async fn unsuspecting(server: &Scripted) -> Client {
+    let builder = Client::builder().endpoints([server.endpoint()]);
+    let builder = builder.suspect_after(Duration::from_secs(60));
+    let builder = builder.keep_alive_interval(Duration::from_secs(60));
+    builder.connect().await.unwrap()
+}
+
 /// A member that allows one call at a time, of which the first is never answered: the second one waits in our queue.
 async fn one_at_a_time() -> (Scripted, Client) {
     let script = |request: &Request| match request.path.as_str() {
@@ -57,7 +66,7 @@ async fn one_at_a_time() -> (Scripted, Client) {
     };
     let builder = Scripted::builder().setting(MAX_CONCURRENT_STREAMS, 1);
     let server = builder.start(script).await.unwrap();
-    let client = client(&server).await;
+    let client = unsuspecting(&server).await;
     (server, client)
 }
 
@@ -132,14 +141,21 @@ async fn a_put_in_the_queue_when_the_server_says_goodbye_is_sent_on_the_next_con
     server
         .push(0, Reply::goaway(1 << 30, h2::Reason::NO_ERROR, ""))
         .await;
-    tokio::time::timeout(LIMIT, queued)
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap();
+    queued.await.unwrap().unwrap();
     assert!(!first.is_finished());
     server.push(0, Reply::close()).await;
     let error = first.await.unwrap().unwrap_err();
     assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
     assert_eq!(server.seen(PUT), 2);
+}
+
+#[tokio::test]
+async fn puts_beyond_what_the_server_allows_at_once_take_turns() {
+    let builder = Scripted::builder().setting(MAX_CONCURRENT_STREAMS, 2);
+    let server = builder.start(Request::usual).await.unwrap();
+    let client = unsuspecting(&server).await;
+    let puts = join_all((0..50).map(|n| client.put(format!("k{n}"), "v")));
+    let puts = tokio::time::timeout(Duration::from_secs(4), puts);
+    assert!(puts.await.unwrap().iter().all(Result::is_ok));
+    assert_eq!((server.seen(PUT), server.connections()), (50, 1));
 }

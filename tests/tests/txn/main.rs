@@ -1,6 +1,10 @@
 //! Transactions against real etcd: the shared cluster, or the user's (`ETCD_ENDPOINTS`).
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
 
 mod compare;
 mod limits;

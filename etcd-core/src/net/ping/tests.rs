@@ -145,6 +145,19 @@ fn the_smoothed_round_trip_follows_the_link_but_not_one_stalled_answer() {
 }
 
 #[test]
+fn an_answer_corrects_a_first_ping_that_was_answered_late() {
+    let mut sim = Sim::new(900);
+    sim.ping.on_answer(Duration::from_millis(2_000));
+    assert_eq!(sim.ping.rtt(), Duration::from_millis(900));
+    sim.ping.on_answer(Duration::from_millis(1));
+    assert_eq!(sim.ping.rtt(), Duration::from_millis(2));
+    sim.stop()
+        .calls(1)
+        .run(60_000)
+        .check(&["150 ping", "300 suspect", "3150 dead"]);
+}
+
+#[test]
 fn a_probed_idle_watch_is_asked_at_once() {
     let mut sim = Sim::new(1);
     sim.watch().stop().run(3_000).probe();

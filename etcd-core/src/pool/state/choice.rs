@@ -1,6 +1,6 @@
 //! Which endpoint a call or stream goes to.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{EndpointId, Phase, PoolState, Slot};
 
@@ -9,6 +9,9 @@ const RTT_FLOOR: Duration = Duration::from_micros(100);
 /// The leader is taken until it carries this many times the load of another: a write sent elsewhere takes a hop more, and is
 /// lost for 7 s when the leader dies, while a leader that is busy or far away should still leave work to others.
 const LEADER_DISCOUNT: u128 = 4;
+
+/// An endpoint that has not answered for this long is asked something while calls go to others.
+const ASK_AFTER: Duration = Duration::from_secs(5);
 
 /// What the caller needs of an endpoint.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,6 +36,17 @@ pub(crate) struct Load {
 }
 
 impl PoolState {
+    /// An active endpoint that has answered nothing for a while though others are asked, and is to be asked something: how
+    /// busy or far away it was then says little now, and without an answer it would never be chosen again.
+    pub(crate) fn unheard(&mut self, now: Instant) -> Option<EndpointId> {
+        let silent = |slot: &&mut Slot| {
+            slot.phase == Phase::Active && now.saturating_duration_since(slot.heard) >= ASK_AFTER
+        };
+        let slot = self.slots.iter_mut().find(silent)?;
+        slot.heard = now;
+        Some(slot.id)
+    }
+
     /// The better of two endpoints taken by chance among the active ones (of which one is the leader if it is wanted and
     /// known), by calls in flight × round trip time. Suspect ones are taken when nothing is active.
     pub(crate) fn pick(

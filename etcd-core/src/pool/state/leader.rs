@@ -44,9 +44,10 @@ impl PoolState {
         if header.raft_term > self.raft_term() {
             self.probe = Probe::new(now);
         }
-        let member = &mut self.slots[at].member;
-        member.merge(header);
-        let learner = member.learner;
+        let slot = &mut self.slots[at];
+        slot.heard = now;
+        slot.member.merge(header);
+        let learner = slot.member.learner;
         (learner || self.leader() == 0) && self.probe.take(now)
     }
 

@@ -232,7 +232,11 @@ fn an_endpoint_lost_again_and_again_is_retried_once_at_once_and_then_with_delays
 
 #[test]
 fn suspicion_comes_and_goes_and_ends_with_the_connection() {
-    Pool::active(2).check("suspect:1 SA alive:1 AA suspect:1 lost:1 FA");
+    let mut pool = Pool::active(2);
+    pool.check("suspect:1 SA");
+    let cause = pool.state.reports().swap_remove(0).cause;
+    assert!(cause.is_some_and(|cause| cause.contains("PING")));
+    pool.check("alive:1 AA suspect:1 lost:1 FA");
 }
 
 #[test]

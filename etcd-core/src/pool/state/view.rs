@@ -50,15 +50,12 @@ impl PoolState {
     /// For the error of a call that found no endpoint: where each stands, and why it does not serve.
     pub(crate) fn reports(&self) -> Vec<EndpointReport> {
         let report = |slot: &Slot| {
-            let learner = slot
-                .member
-                .learner
-                .then(|| "a learner, serves only serializable reads".into());
             let cause = slot.cause.as_ref();
+            let text = cause.map(|cause| &*cause.text).or(slot.reservation());
             EndpointReport {
                 endpoint: slot.endpoint.url().clone(),
                 state: slot.phase.name(),
-                cause: cause.map(|cause| cause.text.to_string()).or(learner),
+                cause: text.map(str::to_owned),
                 tls: cause.and_then(|cause| cause.tls.clone()),
             }
         };
@@ -99,6 +96,17 @@ impl PoolState {
         self.slots
             .iter()
             .any(|slot| slot.id != than && slot.serves())
+    }
+}
+
+impl Slot {
+    /// Why it is connected and yet does not serve every call.
+    fn reservation(&self) -> Option<&'static str> {
+        match self.phase {
+            Phase::Suspect => Some("silent, a PING is not answered"),
+            _ if self.member.learner => Some("a learner, serves only serializable reads"),
+            _ => None,
+        }
     }
 }
 

@@ -114,6 +114,27 @@ fn the_less_loaded_and_the_nearer_of_two_is_taken() {
 }
 
 #[test]
+fn an_endpoint_that_gets_no_calls_is_asked_while_others_answer() {
+    let mut pool = Pool::active(2);
+    let answer = |pool: &mut Pool| {
+        let (generation, now) = (pool.generation(2), pool.now);
+        pool.state
+            .learn(EndpointId(2), generation, Header::default(), now);
+        pool.state.unheard(now)
+    };
+    assert_eq!(answer(&mut pool), None);
+    pool.check("+4999");
+    assert_eq!(answer(&mut pool), None);
+    pool.check("+1");
+    assert_eq!(answer(&mut pool), Some(EndpointId(1)));
+    assert_eq!(answer(&mut pool), None, "it is asked once");
+    pool.check("suspect:1 +5000");
+    assert_eq!(answer(&mut pool), None, "it is asked already");
+    pool.check("alive:1");
+    assert_eq!(answer(&mut pool), Some(EndpointId(1)));
+}
+
+#[test]
 fn the_leader_is_taken_up_to_four_times_the_load_of_another() {
     let leader = Want {
         leader: true,
