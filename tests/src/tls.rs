@@ -15,7 +15,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 /// What certificates are for unless a test says otherwise: everything that is on this machine.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -162,13 +162,25 @@ impl Identity {
         Ok(CertificateDer::from_pem_slice(self.cert.as_bytes())?)
     }
 
-    /// A server with this certificate that speaks HTTP/2; with `clients`, it requires certificates of that authority.
+    /// A server with this certificate that speaks HTTP/2.
     ///
     /// # Errors
     /// When certificate and key do not belong together.
-    pub fn server(&self, clients: Option<&Authority>) -> Result<ServerConfig> {
-        let builder = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()?;
+    pub fn server(&self) -> Result<ServerConfig> {
+        self.server_for(ALL_VERSIONS, None)
+    }
+
+    /// The same with some versions of TLS only; with `clients`, it requires certificates of that authority.
+    ///
+    /// # Errors
+    /// As [`Identity::server`].
+    pub fn server_for(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        clients: Option<&Authority>,
+    ) -> Result<ServerConfig> {
+        let builder =
+            ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions)?;
         let builder = match clients {
             Some(authority) => {
                 let roots = Arc::new(roots(authority)?);

@@ -1,6 +1,7 @@
 //! The TLS handshake, and what its failures mean.
 
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::{ServerName, UnixTime};
@@ -134,6 +135,9 @@ fn certificate(wrong: &CertificateError) -> TlsError {
             expected: expected.to_str().into_owned(),
             names: presented.iter().map(|name| bare(name)).collect(),
         },
+        CertificateError::BadSignature => TlsError::BadCertificate {
+            reason: "its signature is not that of the CA of this name that the client trusts; was the CA made anew?".to_owned(),
+        },
         CertificateError::Other(other) => TlsError::BadCertificate {
             reason: other.to_string(),
         },
@@ -183,12 +187,14 @@ fn system_time(time: UnixTime) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs())
 }
 
-/// `DnsName("a")` and `IpAddress(10.0.0.1)` without what is around the name.
+/// `DnsName("a")` and `IpAddress(0::1)` as one writes them.
 fn bare(name: &str) -> String {
     let inner = ["DnsName(\"", "IpAddress("]
         .iter()
         .find_map(|prefix| name.strip_prefix(prefix));
-    inner
-        .map_or(name, |name| name.trim_end_matches([')', '"']))
-        .to_owned()
+    let name = inner.map_or(name, |name| name.trim_end_matches([')', '"']));
+    match name.parse::<IpAddr>() {
+        Ok(address) => address.to_string(),
+        Err(_) => name.to_owned(),
+    }
 }

@@ -279,9 +279,7 @@ impl Builder {
         let address = listener.local_addr()?;
         let (streams, incoming) = mpsc::unbounded_channel();
         let tls = match self.tls {
-            None if tls::by_default() => {
-                Some(Authority::shared()?.identity()?.server(None)?.into())
-            }
+            None if tls::by_default() => Some(Authority::shared()?.identity()?.server()?.into()),
             tls => tls,
         };
         let state = Mutex::new(State::new(Arc::new(script), tls));
