@@ -64,8 +64,7 @@ impl Connector {
         };
         let secured = async {
             if context.has_files() {
-                let context = context.clone();
-                tokio::task::spawn_blocking(move || context.refresh()).await?;
+                refresh(context).await?;
             }
             let name = context.server_name(endpoint.host());
             let name = name.ok_or("no certificate can be for this endpoint's name")?;
@@ -76,6 +75,19 @@ impl Connector {
             Err(_) => Err(format!("connected, but no TLS handshake within {limit:?}").into()),
         }
     }
+}
+
+/// Rereads the files; what happens then is the whole client's business, and no failure of this connection.
+async fn refresh(context: &Arc<Context>) -> Result<(), Cause> {
+    let context = context.clone();
+    match tokio::task::spawn_blocking(move || context.refresh()).await? {
+        Some(Ok(())) => tracing::info!("TLS files changed: new connections use them"),
+        Some(Err(wrong)) => {
+            tracing::warn!(%wrong, "TLS files changed and cannot be used: the old ones stay in use");
+        }
+        None => {}
+    }
+    Ok(())
 }
 
 /// Connects to the first of the name's addresses that accepts. Names are resolved anew each time, so a member that moved is

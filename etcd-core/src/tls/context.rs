@@ -91,35 +91,35 @@ impl Context {
         self.tls.has_files()
     }
 
-    /// Takes over what the files hold now, if that can be used. Blocks on files.
-    pub(crate) fn refresh(&self) {
+    /// Takes over what the files hold now, if that can be used. Says so when they changed, or why they cannot be used, once
+    /// for each change. Blocks on files.
+    pub(crate) fn refresh(&self) -> Option<Result<(), String>> {
         let read = self.tls.read();
         let mut current = self.lock();
-        if read.as_ref().is_ok_and(|texts| *texts == current.texts) {
+        if read.as_ref() == Ok(&current.texts) {
             current.refused = None;
-            return;
+            return None;
         }
         if current.refused.as_ref() == Some(&read) {
-            return;
+            return None;
         }
-        let made = read
-            .as_ref()
-            .map_err(Clone::clone)
-            .and_then(|texts| InUse::new(&self.tls, texts, &self.built_in, &self.provider));
-        match (made, read) {
-            (Ok(in_use), Ok(texts)) => {
-                tracing::info!("TLS files changed: new connections use them");
+        let made = read.clone().and_then(|texts| {
+            let in_use = InUse::new(&self.tls, &texts, &self.built_in, &self.provider)?;
+            Ok((texts, Arc::new(in_use)))
+        });
+        match made {
+            Ok((texts, in_use)) => {
                 *current = Current {
                     texts,
-                    in_use: Arc::new(in_use),
+                    in_use,
                     refused: None,
                 };
+                Some(Ok(()))
             }
-            (Err(wrong), read) => {
-                tracing::warn!(%wrong, "TLS files changed and cannot be used: the old ones stay in use");
+            Err(wrong) => {
                 current.refused = Some(read);
+                Some(Err(wrong))
             }
-            (Ok(_), Err(_)) => {}
         }
     }
 

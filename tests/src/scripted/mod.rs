@@ -65,7 +65,8 @@ pub struct Scripted {
 /// How to start a [`Scripted`].
 #[derive(Debug, Clone)]
 pub struct Builder {
-    tls: Option<Arc<ServerConfig>>,
+    /// `None`: as by default.
+    tls: Option<Option<Arc<ServerConfig>>>,
     member: Member,
     settings: Vec<(u16, u32)>,
 }
@@ -258,10 +259,16 @@ impl Builder {
         self
     }
 
-    /// Serves with TLS in this way. Unless told, it serves in plaintext, or, where [`tls::by_default`], with a certificate of
-    /// [`Authority::shared`].
+    /// Serves with TLS in this way. Unless told, it serves with a certificate of [`Authority::shared`] where [`tls::by_default`], else in
+    /// plaintext.
     pub fn tls(mut self, config: ServerConfig) -> Self {
-        self.tls = Some(Arc::new(config));
+        self.tls = Some(Some(Arc::new(config)));
+        self
+    }
+
+    /// Serves in plaintext, whatever the default.
+    pub fn plaintext(mut self) -> Self {
+        self.tls = Some(None);
         self
     }
 
@@ -279,8 +286,9 @@ impl Builder {
         let address = listener.local_addr()?;
         let (streams, incoming) = mpsc::unbounded_channel();
         let tls = match self.tls {
+            Some(tls) => tls,
             None if tls::by_default() => Some(Authority::shared()?.identity()?.server()?.into()),
-            tls => tls,
+            None => None,
         };
         let state = Mutex::new(State::new(Arc::new(script), tls));
         let shared = Arc::new(Shared {

@@ -5,7 +5,9 @@
 mod client_certificates;
 mod config;
 mod negotiation;
+mod rotation;
 mod server_certificates;
+mod unix;
 
 use std::time::{Duration, Instant};
 
@@ -30,6 +32,11 @@ async fn serve(config: ServerConfig) -> Scripted {
         .start(Request::usual)
         .await
         .unwrap()
+}
+
+async fn serve_plaintext() -> Scripted {
+    let builder = Scripted::builder().plaintext();
+    builder.start(Request::usual).await.unwrap()
 }
 
 /// The server under another name: `localhost` resolves to its address.

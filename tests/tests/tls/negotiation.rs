@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use etcd_core::{Client, Error, TlsError};
-use etcd_tests::scripted::{Request, Scripted};
+
 use etcd_tests::wait;
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::{DIAL, LIMIT, authority, dial, explained, refused, serve};
+use crate::{DIAL, LIMIT, authority, dial, explained, refused, serve, serve_plaintext};
 
 /// A server that answers the first bytes of every connection with these and closes it. Returns its endpoint, and the first
 /// bytes it gets.
@@ -104,7 +104,7 @@ async fn a_server_without_tls_behind_an_https_endpoint_gets_a_client_hello_and_n
         assert!(!got.windows(3).any(|part| part == b"PRI"), "no preface");
     }
     // The whole server, which would answer requests.
-    let server = Scripted::start(Request::usual).await.unwrap();
+    let server = serve_plaintext().await;
     let endpoint = server.endpoint().replace("http://", "https://");
     let error = dial(&endpoint, authority().trusted()).await.unwrap_err();
     assert_eq!(explained(&error, &endpoint), TlsError::NotTls);
