@@ -6,7 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
-use etcd_core::{Client, ClientBuilder, Tls};
+use etcd_core::{Client, ClientBuilder, Error, Tls};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
@@ -30,29 +30,30 @@ pub(crate) fn scheme(tls: bool) -> &'static str {
     if tls { "https" } else { "http" }
 }
 
-/// Starts a client of these endpoints: with TLS if one of them is `https` or `unixs`, trusting [`Authority::shared`].
-///
-/// # Errors
-/// When no certificate can be made.
-pub fn builder(endpoints: impl AsRef<str>) -> Result<ClientBuilder> {
-    let endpoints = endpoints.as_ref();
-    let builder = Client::builder().endpoints([endpoints]);
-    if ["https:", "unixs:"]
-        .iter()
-        .any(|scheme| endpoints.contains(scheme))
-    {
-        Ok(builder.tls(Authority::shared()?.trusted()))
-    } else {
-        Ok(builder)
-    }
+/// Starts a client of these endpoints: with TLS if one of them is `https` or `unixs`, trusting [`Authority::shared`]. In place of
+/// `Client::builder().endpoints(…)`, for plaintext and TLS alike.
+pub fn builder<E: AsRef<str>>(endpoints: impl IntoIterator<Item = E>) -> ClientBuilder {
+    let endpoints: Vec<_> = endpoints.into_iter().collect();
+    let secure = |endpoint: &E| {
+        ["https:", "unixs:"]
+            .iter()
+            .any(|scheme| endpoint.as_ref().contains(scheme))
+    };
+    let builder = Client::builder();
+    let builder = match endpoints.iter().any(secure) {
+        // Without an authority no client is made, and it says so.
+        true => builder.tls(Authority::shared().map_or_else(|_| Tls::new(), Authority::trusted)),
+        false => builder,
+    };
+    builder.endpoints(endpoints)
 }
 
-/// Connects a client with default options, for plaintext and TLS alike: in place of `Client::connect`.
+/// Connects a client with default options. In place of `Client::connect`, for plaintext and TLS alike.
 ///
 /// # Errors
 /// As `Client::connect`.
-pub async fn connect(endpoints: impl AsRef<str>) -> Result<Client> {
-    Ok(builder(endpoints)?.connect().await?)
+pub async fn connect(endpoints: impl AsRef<str>) -> Result<Client, Error> {
+    builder([endpoints]).connect().await
 }
 
 /// A certificate authority that nobody else trusts.

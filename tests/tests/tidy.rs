@@ -31,7 +31,7 @@ impl<E: fmt::Display> From<E> for Wrong {
 }
 
 fn check(rule: Rule) -> Result {
-    say(&rule(&source::workspace()?))
+    say(&rule(source::workspace()?))
 }
 
 fn say(wrong: &[String]) -> Result {
@@ -102,7 +102,7 @@ fn files_are_short() -> Result {
     {
         println!("long: {}: {} lines", source.path, layout::lines(source));
     }
-    say(&layout::files_are_short(&sources))
+    say(&layout::files_are_short(sources))
 }
 
 #[test]

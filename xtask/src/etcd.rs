@@ -39,15 +39,7 @@ pub(crate) fn program<'a>(
 ) -> Result<()> {
     let mut command = Command::new(cargo());
     command
-        .args([
-            "run",
-            "--quiet",
-            "--package",
-            "etcd-tests",
-            "--bin",
-            name,
-            "--",
-        ])
+        .args(["run", "--package", "etcd-tests", "--bin", name, "--"])
         .args(options);
     if let Some(path) = etcd {
         command.env("ETCD_BIN", path);
@@ -66,7 +58,7 @@ fn fetch(version: &str) -> Result<PathBuf> {
     write(&package, "Cargo.toml", &manifest(version))?;
     write(&package, "src/main.rs", PRINT_PATH)?;
     let output = Command::new(cargo())
-        .args(["run", "--quiet", "--manifest-path"])
+        .args(["run", "--manifest-path"])
         .arg(package.join("Cargo.toml"))
         .arg("--target-dir")
         .arg(package.join("target"))

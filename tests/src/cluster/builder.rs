@@ -1,12 +1,14 @@
 //! How a cluster is started: its settings, flags, ports and certificates.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use anyhow::{Result, ensure};
 
 use super::member::{Janitor, default_binary};
+use super::partition::Relays;
 use super::{Cluster, Member};
 use crate::ports::Port;
 use crate::tls::{self, Authority};
@@ -18,6 +20,7 @@ pub struct Builder {
     args: Vec<String>,
     binary: Option<PathBuf>,
     client_ports: Vec<u16>,
+    partitionable: bool,
     tls: bool,
     client_cert_auth: bool,
 }
@@ -29,6 +32,7 @@ impl Builder {
             args: Vec::new(),
             binary: None,
             client_ports: Vec::new(),
+            partitionable: false,
             tls: tls::by_default(),
             client_cert_auth: false,
         }
@@ -55,6 +59,13 @@ impl Builder {
     /// The client ports that the members should have, in their order. A member whose port is taken, or that has none here, gets any.
     pub fn client_ports(mut self, ports: impl IntoIterator<Item = u16>) -> Self {
         self.client_ports = ports.into_iter().collect();
+        self
+    }
+
+    /// Puts relays between the members, so that one can be [isolated](Cluster::isolate). They work as long as the tokio runtime does
+    /// in which the cluster is started.
+    pub fn partitionable(mut self) -> Self {
+        self.partitionable = true;
         self
     }
 
@@ -103,15 +114,16 @@ impl Builder {
                 Ok((client, Port::reserve()?))
             })
             .collect::<Result<Vec<_>>>()?;
-        let peers: Vec<_> = ports
-            .iter()
-            .enumerate()
-            .map(|(i, (_, peer))| format!("m{i}=http://{}", peer.address()))
-            .collect();
-        let peers = peers.join(",");
+        let mut known: Vec<_> = ports.iter().map(|(_, peer)| peer.address()).collect();
+        let mut relays = None;
+        if self.partitionable {
+            let started = Relays::start(&known).await?;
+            known = (0..self.members).map(|i| started.address(i)).collect();
+            relays = Some(started);
+        }
         let token = dir.path().to_string_lossy().into_owned();
         let member = |(i, (client, peer)): (usize, (Port, Port))| Member {
-            args: self.flags(i, &client, &peer, &peers, &token, dir.path()),
+            args: self.flags(i, &client, &peer, &known, &token, dir.path()),
             log: dir.path().join(format!("m{i}.log")),
             binary: binary.clone(),
             tls: self.tls,
@@ -122,6 +134,7 @@ impl Builder {
         let members = ports.into_iter().enumerate().map(member).collect();
         let cluster = Cluster {
             members,
+            relays,
             dir,
             _janitor: janitor,
         };
@@ -143,12 +156,16 @@ impl Builder {
         i: usize,
         client: &Port,
         peer: &Port,
-        peers: &str,
+        known: &[SocketAddr],
         token: &str,
         dir: &Path,
     ) -> Vec<String> {
         let client = format!("{}://{}", tls::scheme(self.tls), client.address());
         let peer = format!("http://{}", peer.address());
+        let peers: Vec<_> = (0..)
+            .zip(known)
+            .map(|(i, at)| format!("m{i}=http://{at}"))
+            .collect();
         let data = dir.join(format!("m{i}")).display().to_string();
         let flags = [
             ("name", format!("m{i}").as_str()),
@@ -156,8 +173,11 @@ impl Builder {
             ("listen-client-urls", &client),
             ("advertise-client-urls", &client),
             ("listen-peer-urls", &peer),
-            ("initial-advertise-peer-urls", &peer),
-            ("initial-cluster", peers),
+            (
+                "initial-advertise-peer-urls",
+                &format!("http://{}", known[i]),
+            ),
+            ("initial-cluster", &peers.join(",")),
             ("initial-cluster-token", token),
             ("log-level", "warn"),
         ]

@@ -18,6 +18,7 @@
 
 mod builder;
 mod member;
+mod partition;
 mod query;
 mod target;
 
@@ -31,6 +32,7 @@ use tempfile::TempDir;
 
 pub use self::builder::Builder;
 use self::member::{Janitor, Process, ended, excerpt};
+use self::partition::{Isolated, Relays};
 pub use self::target::{Prefix, Target};
 use crate::ports::Port;
 use crate::{http, lock, tls};
@@ -50,6 +52,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 pub struct Cluster {
     // Dropped in this order: processes first, then their files, then the janitor, who finds nothing left to do.
     members: Vec<Member>,
+    relays: Option<Relays>,
     dir: TempDir,
     _janitor: Janitor,
 }
@@ -157,6 +160,23 @@ impl Cluster {
     pub async fn wait_ready(&self, i: usize) -> Result<()> {
         let member = &self.members[i];
         member.until_answers(member.client_url(), "/health").await
+    }
+
+    /// Cuts member `i` off from the others, and no other one. Clients reach it as before; it soon knows no leader.
+    ///
+    /// # Errors
+    /// When it does not say who it is within 1 s, or the cluster was not started
+    /// [`partitionable`](Builder::partitionable).
+    pub async fn isolate(&self, i: usize) -> Result<()> {
+        let relays = self.relays.as_ref().context("not partitionable")?;
+        let id = self.member_id(i).await?;
+        relays.isolate(Some(Isolated { index: i, id }));
+        Ok(())
+    }
+
+    /// Ends [`isolate`](Self::isolate).
+    pub fn heal(&self) {
+        self.relays.iter().for_each(|relays| relays.isolate(None));
     }
 
     async fn end(&self, i: usize, signal: Signal) -> Result<()> {

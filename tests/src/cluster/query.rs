@@ -82,6 +82,15 @@ impl Cluster {
             .with_context(|| format!("member {i} has no metric {name} {labels:?}"))
     }
 
+    /// The id that etcd has given member `i`.
+    pub(super) async fn member_id(&self, i: usize) -> Result<u64> {
+        let answers = self.statuses(ANSWER_LIMIT).await;
+        let answer = answers.iter().find(|s| s.index == i);
+        Ok(answer
+            .with_context(|| format!("member {i} does not answer"))?
+            .member_id)
+    }
+
     /// The status of every member that answers within `limit`.
     async fn statuses(&self, limit: Duration) -> Vec<Status> {
         let asked = (0..self.len()).map(async |index| {

@@ -26,6 +26,7 @@ mod request;
 mod socket;
 mod stream;
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
@@ -114,7 +115,8 @@ struct State {
     answer_pings: bool,
     connections: Vec<Outlet>,
     open: usize,
-    requests: Vec<Request>,
+    /// By path.
+    requests: HashMap<String, Vec<Request>>,
     resets: Vec<Reset>,
     pings: Vec<Ping>,
     goaways: Vec<Goaway>,
@@ -186,21 +188,12 @@ impl Scripted {
 
     /// How many requests for `path` arrived whole; for Watch and LeaseKeepAlive, how many streams were opened.
     pub fn seen(&self, path: &str) -> usize {
-        self.state()
-            .requests
-            .iter()
-            .filter(|request| request.path == path)
-            .count()
+        self.state().requests.get(path).map_or(0, Vec::len)
     }
 
     /// All requests for `path`, as [`seen`](Self::seen) counts them, in the order they came.
     pub fn requests(&self, path: &str) -> Vec<Request> {
-        self.state()
-            .requests
-            .iter()
-            .filter(|request| request.path == path)
-            .cloned()
-            .collect()
+        self.state().requests.get(path).cloned().unwrap_or_default()
     }
 
     /// How many connections were accepted since the start.
@@ -317,7 +310,7 @@ impl State {
             answer_pings: true,
             connections: Vec::new(),
             open: 0,
-            requests: Vec::new(),
+            requests: HashMap::new(),
             resets: Vec::new(),
             pings: Vec::new(),
             goaways: Vec::new(),
@@ -337,12 +330,9 @@ impl Shared {
     /// Registers a request, and numbers it.
     fn seen(&self, mut request: Request) -> Request {
         let mut state = lock(&self.state);
-        request.nth = 1 + state
-            .requests
-            .iter()
-            .filter(|earlier| earlier.path == request.path)
-            .count();
-        state.requests.push(request.clone());
+        let requests = state.requests.entry(request.path.clone()).or_default();
+        request.nth = 1 + requests.len();
+        requests.push(request.clone());
         request
     }
 }

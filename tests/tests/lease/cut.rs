@@ -86,6 +86,16 @@ async fn a_connection_that_goes_half_open_is_left_for_another_endpoint() {
     valid_for(secs(3), std::slice::from_ref(&lease)).await;
 }
 
+/// When etcd has deleted the key of a lease.
+async fn key_gone(client: &Client, key: &str) -> Instant {
+    wait::until("etcd has deleted the key", LIMIT, async || {
+        !has_key(client, key).await
+    })
+    .await
+    .unwrap();
+    Instant::now()
+}
+
 /// Blocks the connections of a kept lease until etcd has ended it; compares what its owner knew, and when.
 async fn blocked(direction: Direction) {
     let (direct, prefix) = client().await;
@@ -97,15 +107,7 @@ async fn blocked(direction: Direction) {
 
     proxy.block(direction);
     let (start, left) = (Instant::now(), lease.remaining());
-    let wait_gone = async {
-        wait::until("etcd has deleted the key", LIMIT, async || {
-            !has_key(&direct, &key).await
-        })
-        .await
-        .unwrap();
-        Instant::now()
-    };
-    let ((reason, lost), gone) = tokio::join!(lost(&lease), wait_gone);
+    let ((reason, lost), gone) = tokio::join!(lost(&lease), key_gone(&direct, &key));
     assert_eq!(reason, LostReason::Deadline);
     let took = lost - start;
     let due = left.saturating_sub(Duration::from_millis(10))..left + LATE;
@@ -125,6 +127,21 @@ async fn blocked(direction: Direction) {
 async fn a_lease_blocked_for_longer_than_it_lives_is_lost_before_etcd_ends_it() {
     let directions = [Direction::Both, Direction::ToServer, Direction::ToClient];
     join_all(directions.map(blocked)).await;
+}
+
+#[tokio::test]
+async fn answers_that_take_long_do_not_make_a_lease_last_longer() {
+    let (direct, prefix) = client().await;
+    let (proxy, client) = proxied().await;
+    let key = prefix.key("k");
+    let lease = client.lease(secs(5)).await.unwrap();
+    attach(&direct, &key, &lease).await;
+    renewed(&lease).await; // and connected
+    proxy.delay(Direction::ToClient, Duration::from_millis(1_500));
+    renewed(&lease).await;
+    proxy.block(Direction::ToServer);
+    let (known, gone) = tokio::join!(lost(&lease), key_gone(&direct, &key));
+    assert!(known.1 < gone, "its owner knew too late");
 }
 
 #[tokio::test]

@@ -76,9 +76,13 @@ async fn gone(client: &Client, id: LeaseId) -> Instant {
 
 /// Why the lease is lost, and when that was known.
 async fn lost(lease: &Lease) -> (LostReason, Instant) {
-    let reason = timeout(LIMIT, lease.lost()).await.unwrap();
+    let reason = within(lease.lost()).await;
     assert!(!lease.is_valid(), "{lease:?}");
     (reason, Instant::now())
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(LIMIT, future).await.unwrap()
 }
 
 /// Looks at `leases` all the time for as long as `span`: each can be relied on.

@@ -45,8 +45,10 @@ async fn while_active<T>(
 
 /// When `holds` became true, looking every millisecond.
 async fn moment(mut holds: impl FnMut() -> bool) -> Instant {
+    let began = Instant::now();
     let mut ticks = interval(Duration::from_millis(1));
     while !holds() {
+        assert!(began.elapsed() < LIMIT, "it never became true");
         ticks.tick().await;
     }
     Instant::now()

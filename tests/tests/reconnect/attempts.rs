@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use etcd_core::Client;
 use etcd_tests::cluster::Cluster;
+use etcd_tests::proxy::Proxy;
+use etcd_tests::scripted::{Request, Scripted};
 use tokio::net::TcpListener;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::LIMIT;
 
@@ -62,6 +64,28 @@ async fn without_an_active_endpoint_a_failing_one_is_tried_every_second() {
     let at = attempts(&listener, 7).await;
     check(&at, &[200, 400, 800, 1_000, 1_000, 1_000]);
     waiting.abort();
+}
+
+#[tokio::test]
+async fn after_a_long_outage_the_client_is_back_within_2_s() {
+    let server = Scripted::start(Request::usual).await.unwrap();
+    let proxy = Proxy::start(server.address()).await.unwrap();
+    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    proxy.refuse();
+    proxy.reset_all();
+    let read = tokio::spawn(client.timeout(LIMIT).get("k"));
+    // Long enough for delays that double to be longer than the 2 s.
+    sleep(Duration::from_secs(7)).await;
+    assert!(!read.is_finished());
+
+    proxy.accept().unwrap();
+    let serving = Instant::now();
+    read.await.unwrap().unwrap();
+    assert!(
+        serving.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        serving.elapsed()
+    );
 }
 
 async fn read_for_ever(client: &Client) {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use etcd_core::{Client, Outcome};
 use etcd_tests::endpoints;
 use etcd_tests::proxy::{Close, Direction, Proxy};
+use etcd_tests::scripted::{Reply, Scripted};
 use etcd_tests::wait;
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use super::{LIMIT, Proxied};
@@ -47,6 +49,33 @@ async fn a_connection_cut_under_a_hundred_reads_fails_none_and_is_replaced_by_on
             .unwrap();
     }
     assert_eq!(proxy.accepted(), 5);
+}
+
+#[tokio::test]
+async fn failures_that_callers_see_late_leave_the_next_connection_alone() {
+    let Proxied {
+        cluster: _cluster,
+        proxy,
+        client,
+    } = Proxied::start().await;
+    proxy.block(Direction::ToClient);
+    let mut reads: Vec<_> = (0..10).map(|_| Box::pin(client.get("k"))).collect();
+    for read in &mut reads {
+        assert!(read.now_or_never().is_none(), "it is sent, and waits");
+    }
+    in_flight(&client, &proxy, 10).await;
+    proxy.reset_all();
+    proxy.unblock(Direction::ToClient);
+    let replaced = async || proxy.accepted() == 2 && client.endpoints().active() == 1;
+    wait::until("the connection is replaced", LIMIT, replaced)
+        .await
+        .unwrap();
+
+    for read in join_all(reads).await {
+        read.unwrap();
+    }
+    client.get("k").await.unwrap();
+    assert_eq!(proxy.accepted(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,10 +151,8 @@ async fn puts_made_while_the_port_is_closed_wait_and_are_applied_once() {
 /// What the last server said hides nothing once no server is left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_refused_by_a_member_that_then_goes_away_ends_with_every_cause() {
-    let server = etcd_tests::scripted::Scripted::start(|request| match request.path.as_str() {
-        "/etcdserverpb.KV/Range" => {
-            etcd_tests::scripted::Reply::status(14, "etcdserver: server stopped")
-        }
+    let server = Scripted::start(|request| match request.path.as_str() {
+        "/etcdserverpb.KV/Range" => Reply::status(14, "etcdserver: server stopped"),
         _ => request.usual(),
     })
     .await

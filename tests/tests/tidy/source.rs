@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use anyhow::{Context, Result};
 
@@ -61,8 +62,14 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Every text file of the workspace but generated code.
-pub(crate) fn workspace() -> Result<Vec<Source>> {
+/// Every text file of the workspace but generated code, read once for all rules.
+pub(crate) fn workspace() -> Result<&'static [Source], &'static String> {
+    static SOURCES: LazyLock<Result<Vec<Source>, String>> =
+        LazyLock::new(|| read().map_err(|error| format!("{error:#}")));
+    SOURCES.as_deref()
+}
+
+fn read() -> Result<Vec<Source>> {
     let mut sources = Vec::new();
     collect(&root(), "", &mut sources)?;
     mark_test_files(&mut sources);

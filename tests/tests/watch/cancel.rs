@@ -7,6 +7,7 @@ use etcd_tests::proxy::Direction;
 use etcd_tests::wait;
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
+use tokio::time::timeout;
 
 use crate::many::counts;
 use crate::resume::{Setup, setup};
@@ -101,6 +102,45 @@ async fn a_cancellation_that_is_not_answered_ends_with_the_time_limit_and_holds(
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn a_cancellation_is_confirmed_by_the_loss_of_the_connection() {
+    let setup = setup().await;
+    let watcher = setup.client.watch("k").await.unwrap();
+    setup.proxy.block(Direction::Both);
+    let mut cancelled = Box::pin(watcher.cancel());
+    let early = timeout(Duration::from_millis(50), &mut cancelled).await;
+    assert!(early.is_err(), "the member has not confirmed it");
+    setup.proxy.reset_all();
+    cancelled.await.unwrap();
+}
+
+#[tokio::test]
+async fn watches_are_cancelled_while_they_are_created() {
+    let setup = setup().await;
+    setup
+        .proxy
+        .delay(Direction::Both, Duration::from_millis(20));
+    let lasting = setup.client.require_leader(false).watch("k").await.unwrap();
+    let creates = (0..200).map(|n| {
+        let watch = Watch::key(format!("k/{n}")).start_revision(1);
+        tokio::spawn(setup.client.watch(watch))
+    });
+    let creates: Vec<_> = creates.collect();
+    // Some are confirmed by then, some are asked for, some are not.
+    wait::until("some are there", LIMIT, async || {
+        counts(&setup).await.1 > 10
+    })
+    .await
+    .unwrap();
+    assert_eq!(setup.client.cancel_all_watches().await.unwrap(), 201);
+    assert_eq!(counts(&setup).await.1, 0);
+    for create in creates {
+        let mut watcher = create.await.unwrap().unwrap();
+        assert!(end(&mut watcher).await.is_none());
+    }
+    drop(lasting);
 }
 
 #[tokio::test]

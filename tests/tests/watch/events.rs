@@ -1,9 +1,11 @@
 //! What a watch delivers: what it asked for, in order, whole revisions at a time.
 
 use etcd_core::{Delete, KeyRange, Put, Txn, Watch};
+use futures_util::{StreamExt, TryStreamExt};
+use tokio::time::timeout;
 
 use crate::history::{History, Wanted};
-use crate::{client, end, events, next, text, up_to};
+use crate::{LIMIT, client, end, events, next, text, up_to};
 
 #[tokio::test]
 async fn a_watch_delivers_what_happens_from_its_call_to_its_cancellation() {
@@ -131,6 +133,24 @@ async fn all_events_of_one_revision_come_in_one_batch() {
         (batch.revision, batch.events.len()),
         (deleted.revision(), 128)
     );
+}
+
+#[tokio::test]
+async fn a_watcher_is_a_stream_that_ends_with_it() {
+    let (client, prefix) = client().await;
+    let watcher = client.watch(prefix.key("k")).await.unwrap();
+    client.put(prefix.key("k"), "1").await.unwrap();
+    client.put(prefix.key("k"), "2").await.unwrap();
+    let mut seen = Vec::new();
+    let mut batches = watcher.map_ok(|batch| batch.events);
+    while seen.len() < 2 {
+        let events = timeout(LIMIT, batches.next()).await.unwrap();
+        seen.extend(text(&prefix, &events.unwrap().unwrap()));
+    }
+    assert_eq!(seen, ["put k 1", "put k 2"]);
+    client.close();
+    assert!(batches.next().await.unwrap().unwrap_err().is_closed());
+    assert!(batches.next().await.is_none());
 }
 
 #[tokio::test]

@@ -12,22 +12,25 @@ use crate::history::Recorder;
 use crate::traffic::Writer;
 
 /// Three members, and a client that knows all of them.
-struct Trio {
-    cluster: Cluster,
-    client: Client,
+pub(crate) struct Trio {
+    pub(crate) cluster: Cluster,
+    pub(crate) client: Client,
 }
 
 /// A member that feeds a watch.
-struct Served {
-    member: usize,
-    watch: Recorder,
+pub(crate) struct Served {
+    pub(crate) member: usize,
+    pub(crate) watch: Recorder,
     /// Knows the other two only.
-    others: Client,
+    pub(crate) others: Client,
 }
 
 impl Trio {
     async fn start() -> Self {
-        let cluster = Cluster::start(3).await.unwrap();
+        Self::of(Cluster::start(3).await.unwrap()).await
+    }
+
+    pub(crate) async fn of(cluster: Cluster) -> Self {
         let client = Client::builder().endpoints(cluster.endpoints());
         let client = client.connect().await.unwrap();
         let trio = Self { cluster, client };
@@ -35,7 +38,7 @@ impl Trio {
         trio
     }
 
-    async fn active(&self, count: usize) {
+    pub(crate) async fn active(&self, count: usize) {
         wait::until("the endpoints are active", LIMIT, async || {
             self.client.endpoints().active() == count
         })
@@ -44,7 +47,7 @@ impl Trio {
     }
 
     /// Watches `k/`; the member that serves it is made the leader, or a follower.
-    async fn serve(&self, leader: bool) -> Served {
+    pub(crate) async fn serve(&self, leader: bool) -> Served {
         let watch = self.client.watch(KeyRange::prefix("k/")).await.unwrap();
         let rows = self.client.endpoints().rows().to_vec();
         let member = rows.iter().position(|row| row.watchers > 0).unwrap();
@@ -69,7 +72,7 @@ impl Trio {
 
 impl Served {
     /// Writes a key that the watch is to deliver: when that was confirmed, and when it was delivered.
-    async fn write(&self) -> (Instant, Instant) {
+    pub(crate) async fn write(&self) -> (Instant, Instant) {
         // A write that a dead leader was to confirm hangs for seconds: others succeed before it fails.
         let attempt = self.others.timeout(Duration::from_millis(200));
         let begun = Instant::now();

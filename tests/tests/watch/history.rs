@@ -221,6 +221,12 @@ impl Recorder {
         came().expect("the watch has ended before")
     }
 
+    /// The last revision that has come.
+    pub(crate) fn revision(&self) -> i64 {
+        let batches = self.batches.lock().unwrap();
+        batches.last().map_or(0, |(_, batch)| batch.revision)
+    }
+
     /// Checks that this watcher has delivered everything up to `end`, which is asked of `endpoint`.
     pub(crate) async fn check(&self, endpoint: &str, end: i64) {
         let batches = self.up_to(end).await;

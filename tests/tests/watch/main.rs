@@ -10,7 +10,12 @@
 //! | [`refuse`], [`server`], [`hostile`] | refusals, and servers that say what etcd would not; scripted |
 //! | [`history`], [`traffic`] | the checker, and the writers it is used with |
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
 
 mod cancel;
 mod events;
@@ -18,6 +23,7 @@ mod failover;
 mod history;
 mod hostile;
 mod large;
+mod leaderless;
 mod leak;
 mod many;
 mod member;

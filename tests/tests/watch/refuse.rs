@@ -1,6 +1,10 @@
 //! What cannot be watched: refused before it is sent, or by the server, which ends that watch alone.
 
-use etcd_core::{Client, Error, Watch};
+use etcd_core::proto::etcdserverpb::{
+    AuthEnableRequest, AuthRoleAddRequest, AuthUserAddRequest, AuthUserGrantRoleRequest,
+};
+use etcd_core::{Client, Error, EtcdError, Watch};
+use etcd_tests::cluster::Cluster;
 use etcd_tests::scripted::Reply;
 
 use crate::member::{Stream, member};
@@ -146,4 +150,37 @@ async fn a_stream_that_is_refused_to_its_user_ends_its_watches() {
         let error = watch.await.unwrap().unwrap_err();
         assert!(error.is_permission_denied() || error.is_auth(), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_user_whom_etcd_does_not_know_is_told_so() {
+    let cluster = Cluster::start(1).await.unwrap();
+    let client = Client::connect(cluster.endpoint(0)).await.unwrap();
+    let mut before = client.watch("k").await.unwrap();
+    client.put("k", "1").await.unwrap();
+    enable_auth(&client).await;
+    // Without a start revision it is the read of the present one that is refused, with one it is the watch.
+    for watch in [Watch::key("k"), Watch::key("k").start_revision(1)] {
+        let error = client.watch(watch).await.unwrap_err();
+        assert_eq!(error.etcd(), Some(EtcdError::UserEmpty), "{error}");
+    }
+    assert_eq!(text("", &next(&mut before).await.events), ["put k 1"]);
+}
+
+/// From then on etcd wants to know of every call who makes it.
+async fn enable_auth(client: &Client) {
+    let (name, role) = ("root".to_owned(), "root".to_owned());
+    let user = AuthUserAddRequest {
+        name: name.clone(),
+        password: "secret".to_owned(),
+        ..AuthUserAddRequest::default()
+    };
+    client.send(user).await.unwrap();
+    client
+        .send(AuthRoleAddRequest { name: role.clone() })
+        .await
+        .unwrap();
+    let grant = AuthUserGrantRoleRequest { user: name, role };
+    client.send(grant).await.unwrap();
+    client.send(AuthEnableRequest {}).await.unwrap();
 }

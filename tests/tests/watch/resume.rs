@@ -6,6 +6,7 @@ use etcd_core::{Client, Compact, Error, KeyRange, Put, Txn, Watch};
 use etcd_tests::cluster::Cluster;
 use etcd_tests::proxy::{Close, Direction, Proxy};
 use etcd_tests::wait;
+use futures_util::FutureExt;
 
 use crate::history::{History, Recorder, Wanted};
 use crate::traffic::Writer;
@@ -231,4 +232,25 @@ async fn a_watch_call_gives_up_after_its_time_limit_and_names_the_cause() {
     assert!(error.to_string().contains(&proxy.endpoint()), "{error}");
     let error = client.wait_ready(false).watch("k").await.unwrap_err();
     assert!(matches!(error, Error::NoActiveEndpoint(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_watch_of_one_endpoint_waits_for_it() {
+    let setup = setup().await;
+    let other = Proxy::start(setup.cluster.address(0)).await.unwrap();
+    let endpoints = [setup.proxy.endpoint(), other.endpoint()];
+    let client = Client::builder().endpoints(&endpoints).connect();
+    let client = client.await.unwrap();
+    let mut pinned = client.endpoint(&endpoints[0]).watch("k").await.unwrap();
+    setup.proxy.refuse();
+    setup.proxy.reset_all();
+    let mut free = client.watch("k").await.unwrap();
+    setup.direct.put("k", "1").await.unwrap();
+    assert_eq!(text("", &next(&mut free).await.events), ["put k 1"]);
+    let rows = client.endpoints().rows().to_vec();
+    assert_eq!((rows[0].watchers, rows[1].watchers), (0, 1));
+    assert!(pinned.try_next().now_or_never().is_none());
+    setup.proxy.accept().unwrap();
+    assert_eq!(text("", &next(&mut pinned).await.events), ["put k 1"]);
+    assert_eq!(client.endpoints().rows()[0].watchers, 1);
 }
