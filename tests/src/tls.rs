@@ -16,6 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig};
 
 /// What certificates are for unless a test says otherwise: everything that is on this machine.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -54,6 +55,22 @@ pub fn builder<E: AsRef<str>>(endpoints: impl IntoIterator<Item = E>) -> ClientB
 /// As `Client::connect`.
 pub async fn connect(endpoints: impl AsRef<str>) -> Result<Client, Error> {
     builder([endpoints]).connect().await
+}
+
+/// Connects a channel of tonic's, for the generated stubs, to one endpoint.
+///
+/// # Errors
+/// When the endpoint is none, or does not answer.
+pub async fn channel(endpoint: impl Into<String>) -> Result<Channel> {
+    let endpoint = Channel::from_shared(endpoint.into())?;
+    let endpoint = match endpoint.uri().scheme_str() {
+        Some("https") => {
+            let trusted = Certificate::from_pem(Authority::shared()?.pem());
+            endpoint.tls_config(ClientTlsConfig::new().ca_certificate(trusted))?
+        }
+        _ => endpoint,
+    };
+    Ok(endpoint.connect().await?)
 }
 
 /// A certificate authority that nobody else trusts.
