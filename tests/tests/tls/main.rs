@@ -4,7 +4,9 @@
 
 mod client_certificates;
 mod config;
+mod etcd;
 mod negotiation;
+mod pool;
 mod rotation;
 mod server_certificates;
 mod unix;
