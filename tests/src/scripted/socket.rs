@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
+use rustls::{HandshakeKind, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -21,6 +21,8 @@ pub struct Handshake {
     pub server_name: Option<String>,
     /// The client's certificate, if it was asked for one and showed it.
     pub client: Option<CertificateDer<'static>>,
+    /// It went on with an earlier session, in which the two had made sure of each other.
+    pub resumed: bool,
 }
 
 impl Scripted {
@@ -64,6 +66,7 @@ pub(super) async fn open(shared: &Shared, socket: TcpStream) -> io::Result<Box<d
             let certificates = session.peer_certificates().unwrap_or_default();
             let handshake = Handshake {
                 server_name: session.server_name().map(str::to_owned),
+                resumed: session.handshake_kind() == Some(HandshakeKind::Resumed),
                 client: certificates.first().map(|leaf| leaf.clone().into_owned()),
             };
             lock(&shared.state).handshakes.push(Ok(handshake));

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use etcd_core::{Client, Tls};
-use etcd_tests::scripted::{Reply, Scripted};
+use etcd_tests::scripted::{Handshake, Reply, Scripted};
 use etcd_tests::tls::{Authority, Identity};
 use etcd_tests::wait;
 use rustls::pki_types::CertificateDer;
-use rustls::version::TLS13;
+use rustls::version::{TLS12, TLS13};
 use tempfile::TempDir;
 use tracing::subscriber::DefaultGuard;
 
@@ -139,6 +139,19 @@ async fn a_new_authority_is_trusted_from_the_next_connection_on() {
     wait::until("the server is refused", LIMIT, failed)
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn both_ends_are_made_sure_of_on_every_connection() {
+    let identity = authority().identity().unwrap();
+    for version in [&TLS12, &TLS13] {
+        let server = serve(identity.server_for(&[version], Some(authority())).unwrap()).await;
+        let files = Files::new(&identity);
+        let client = dial(&server.endpoint(), files.tls()).await.unwrap();
+        reconnect(&server, &client).await;
+        let resumed = |done: Result<Handshake, String>| done.unwrap().resumed;
+        assert!(!server.handshakes().into_iter().any(resumed));
+    }
 }
 
 #[tokio::test]
