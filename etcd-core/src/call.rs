@@ -156,36 +156,27 @@ impl Run<'_> {
             Some(call) => call.map_err(Unanswered::Failed)?,
             None => return Err(Unanswered::Deadline(self.known)),
         };
-        let attempt = plan.attempt_timeout.map(|limit| Instant::now() + limit);
-        let until = match (attempt, self.deadline) {
-            (Some(attempt), Some(deadline)) => Some(attempt.min(deadline)),
-            (attempt, deadline) => attempt.or(deadline),
-        };
-        match before(until, self.reply(&mut call, picked)).await {
+        match before(self.deadline, self.reply(&mut call, picked)).await {
             Some(result) => result,
-            None if self
-                .deadline
-                .is_some_and(|deadline| deadline <= Instant::now()) =>
-            {
-                let known = self.known.or(call.give_up());
-                Err(Unanswered::Deadline(known))
-            }
-            None => Err(Unanswered::Silent),
+            None => Err(Unanswered::Deadline(self.known.or(call.give_up()))),
         }
     }
 
     async fn reply(&self, call: &mut Call, picked: &Picked) -> Result<Bytes, Unanswered> {
-        // Taken for want of a better one.
-        let mut suspect = picked.connection.is_suspect();
+        let now = Instant::now();
+        // From when on another endpoint is preferred; a suspect one was taken for want of a better one.
+        let mut patience = match self.plan.attempt_timeout {
+            _ if picked.connection.is_suspect() => Some(now),
+            limit => limit.map(|limit| now + limit),
+        };
         loop {
-            let step = if suspect && self.may_move() {
-                tokio::select! {
+            let step = match before(patience.filter(|_| self.may_move()), call.step()).await {
+                Some(step) => step,
+                None => tokio::select! {
                     biased;
                     step = call.step() => step,
                     () = self.pool.other(picked.id) => return Err(Unanswered::Silent),
-                }
-            } else {
-                call.step().await
+                },
             };
             match step {
                 Step::Done(reply) => return reply.map_err(Unanswered::Failed),
@@ -197,7 +188,7 @@ impl Run<'_> {
                         cause,
                     )));
                 }
-                Step::Suspect => suspect = true,
+                Step::Suspect => patience = Some(Instant::now()),
             }
         }
     }

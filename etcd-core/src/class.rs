@@ -2,8 +2,12 @@
 
 use std::any::Any;
 
+use etcd_proto::etcdserverpb::alarm_request::AlarmAction;
+use etcd_proto::etcdserverpb::downgrade_request::DowngradeAction;
 use etcd_proto::etcdserverpb::request_op::Request as Op;
-use etcd_proto::etcdserverpb::{CompactionRequest, RangeRequest, TxnRequest};
+use etcd_proto::etcdserverpb::{
+    AlarmRequest, CompactionRequest, DowngradeRequest, RangeRequest, StatusRequest, TxnRequest,
+};
 use etcd_proto::rpc::Class;
 
 /// How this request behaves, which may be better than the most that its RPC may do.
@@ -17,15 +21,25 @@ pub(crate) fn class(wire: &dyn Any, of_rpc: Class) -> Class {
         .is_some_and(|compact| compact.physical)
     {
         Class::Long
+    } else if only_asks(wire) {
+        Class::PointRead
     } else {
         of_rpc
     }
 }
 
+/// The one action of a writing RPC that changes nothing.
+fn only_asks(wire: &dyn Any) -> bool {
+    let alarm = wire.downcast_ref::<AlarmRequest>();
+    let downgrade = wire.downcast_ref::<DowngradeRequest>();
+    alarm.is_some_and(|alarm| alarm.action() == AlarmAction::Get)
+        || downgrade.is_some_and(|downgrade| downgrade.action() == DowngradeAction::Validate)
+}
+
 /// A read that any member, also a learner, may answer from what it has.
 pub(crate) fn serializable(wire: &dyn Any) -> bool {
-    wire.downcast_ref::<RangeRequest>()
-        .is_some_and(|range| range.serializable)
+    let range = wire.downcast_ref::<RangeRequest>();
+    range.is_some_and(|range| range.serializable) || wire.is::<StatusRequest>()
 }
 
 /// A transaction that only reads is a read, and as light as the heaviest of its parts.
@@ -87,6 +101,19 @@ mod tests {
         assert_eq!(class_of(Compact::new(1)), Class::Write);
         assert_eq!(class_of(Compact::new(1).physical()), Class::Long);
         assert_eq!(class_of(MemberListRequest::default()), Class::PointRead);
+        let alarm = |action: AlarmAction| AlarmRequest {
+            action: action.into(),
+            ..Default::default()
+        };
+        assert_eq!(class_of(alarm(AlarmAction::Get)), Class::PointRead);
+        assert_eq!(class_of(alarm(AlarmAction::Deactivate)), Class::Write);
+        let downgrade = |action: DowngradeAction| DowngradeRequest {
+            action: action.into(),
+            ..Default::default()
+        };
+        let validate = downgrade(DowngradeAction::Validate);
+        assert_eq!(class_of(validate), Class::PointRead);
+        assert_eq!(class_of(downgrade(DowngradeAction::Enable)), Class::Write);
 
         let points = Txn::new()
             .when(Compare::version("k").equals(0))
@@ -117,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_serializable_range_can_be_answered_by_any_member() {
+    fn only_status_and_a_serializable_range_can_be_answered_by_any_member() {
         let of = |get: Get| serializable(&get.into_wire().unwrap());
         assert!(of(Get::all().serializable()) && !of(Get::all()));
         assert!(!serializable(
@@ -126,6 +153,7 @@ mod tests {
                 .into_wire()
                 .unwrap()
         ));
+        assert!(serializable(&StatusRequest {}));
         assert!(!serializable(&MemberListRequest::default()));
     }
 }

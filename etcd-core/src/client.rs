@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::error::{Error, LostReason, Result};
 use crate::lease::keeper::Keeper;
 use crate::limits;
+use crate::namespace::Namespace;
 use crate::net::endpoint::Endpoint;
 use crate::net::{Metadata, grpc};
 use crate::options::{ClientBuilder, Options};
@@ -52,14 +53,17 @@ pub(crate) struct View {
     pub(crate) require_leader: Option<bool>,
     pub(crate) wait_ready: bool,
     pub(crate) idempotent: bool,
+    /// `None`: the whole keyspace.
+    pub(crate) namespace: Option<Namespace>,
 }
 
 impl Client {
-    /// Connects to a cluster, with default options: `endpoints` is a comma-separated list. Waits until one endpoint has
+    /// Connects to a cluster: `endpoints` is a comma-separated list, which may be followed by options, as in
+    /// `a:2379,b:2379?request_timeout=5s&name=billing`; see `FromStr` of [`ClientBuilder`]. Waits until one endpoint has
     /// answered, 5 s at most.
     ///
     /// # Errors
-    /// `Error::Config` for a bad endpoint; `Error::NoActiveEndpoint` naming every endpoint and its last failure.
+    /// `Error::Config` for a bad endpoint or option; `Error::NoActiveEndpoint` naming every endpoint and its last failure.
     ///
     /// ```no_run
     /// # async fn run() -> etcd_core::Result<()> {
@@ -68,7 +72,8 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub async fn connect(endpoints: impl AsRef<str>) -> Result<Self> {
-        Self::builder().endpoints([endpoints]).connect().await
+        let builder: ClientBuilder = endpoints.as_ref().parse()?;
+        builder.connect().await
     }
 
     /// Starts a client with options.
@@ -88,6 +93,7 @@ impl Client {
             require_leader: None,
             wait_ready: true,
             idempotent: false,
+            namespace: None,
         };
         Self {
             shared: Arc::new(Shared {
@@ -124,15 +130,19 @@ impl Client {
         request: R,
     ) -> impl Future<Output = Result<<R::Wire as Unary>::Reply>> + Send + 'static + use<R> {
         let plan = self.plan(request);
-        let shared = self.shared.clone();
+        let (shared, namespace) = (self.shared.clone(), self.view.namespace.clone());
         async move {
             let plan = plan?;
             let (reply, from) = run(&shared.pool, &shared.budget, &plan).await?;
-            let reply = <R::Wire as Unary>::Reply::decode(reply).map_err(|error| {
+            let mut reply = <R::Wire as Unary>::Reply::decode(reply).map_err(|error| {
                 Error::protocol(from.name.clone(), format!("undecodable reply: {error}"))
             })?;
             if let Some(header) = reply.header() {
                 shared.pool.learn(&from, header);
+            }
+            if let Some(namespace) = &namespace {
+                let mapped = namespace.leave(R::Wire::PATH, &mut reply);
+                mapped.map_err(|foreign| foreign.at(&from.name))?;
             }
             Ok(reply)
         }
@@ -142,8 +152,9 @@ impl Client {
         if self.view.timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(Error::config("timeout", "must be longer than zero"));
         }
-        let wire = request.into_wire()?;
-        limits::check(&wire, wire.encoded_len(), &self.shared.options.limits)?;
+        let mut wire = request.into_wire()?;
+        limits::check(&wire, &self.shared.options.limits)?;
+        self.prepare(R::Wire::PATH, &mut wire)?;
         let class = class::class(&wire, R::Wire::CLASS);
         let read = matches!(class, Class::PointRead | Class::Range);
         let serializable = class::serializable(&wire);
@@ -166,6 +177,14 @@ impl Client {
             attempt_timeout: (class == Class::PointRead).then_some(options.read_attempt_timeout),
             wait_ready: self.view.wait_ready,
         })
+    }
+
+    /// The last thing before a request is encoded: its keys become those of the cluster.
+    pub(crate) fn prepare<M: Message + 'static>(&self, path: &str, request: &mut M) -> Result<()> {
+        if let Some(namespace) = &self.view.namespace {
+            namespace.enter(path, request)?;
+        }
+        limits::check_len(request.encoded_len(), &self.shared.options.limits)
     }
 
     /// A view with another time limit: of each call as a whole, with queueing, connecting and retries. Calls fail with
@@ -212,7 +231,7 @@ impl Client {
         self.shared.leases.lose_all(LostReason::Closed);
     }
 
-    fn with(&self, change: impl FnOnce(&mut View)) -> Self {
+    pub(crate) fn with(&self, change: impl FnOnce(&mut View)) -> Self {
         let mut client = self.clone();
         change(&mut client.view);
         client
@@ -224,6 +243,18 @@ impl Client {
 
     pub(crate) fn view(&self) -> &View {
         &self.view
+    }
+
+    /// For calls whose second application would be answered differently from their first, whatever the view says.
+    pub(crate) fn at_most_once(&self) -> Self {
+        self.with(|view| view.idempotent = false)
+    }
+
+    /// Of a call that does not wait for others by design.
+    pub(crate) fn time_limit(&self) -> Duration {
+        self.view
+            .timeout
+            .unwrap_or(self.shared.options.request_timeout)
     }
 
     /// The endpoint that the view is pinned to.

@@ -70,6 +70,48 @@ impl Get {
         self
     }
 
+    /// Returns the first key in this order only: a sort with a limit of 1.
+    #[doc(alias("with_top"))]
+    pub fn top(self, order: SortOrder, target: SortTarget) -> Self {
+        self.sort(order, target).limit(1)
+    }
+
+    /// Returns the first of the keys only, by key.
+    #[doc(alias("with_first_key", "WithFirstKey"))]
+    pub fn first_key(self) -> Self {
+        self.top(SortOrder::Ascend, SortTarget::Key)
+    }
+
+    /// Returns the last of the keys only, by key.
+    #[doc(alias("with_last_key", "WithLastKey"))]
+    pub fn last_key(self) -> Self {
+        self.top(SortOrder::Descend, SortTarget::Key)
+    }
+
+    /// Returns the key only that was created first.
+    #[doc(alias("with_first_create", "WithFirstCreate"))]
+    pub fn first_create(self) -> Self {
+        self.top(SortOrder::Ascend, SortTarget::Create)
+    }
+
+    /// Returns the key only that was created last.
+    #[doc(alias("with_last_create", "WithLastCreate"))]
+    pub fn last_create(self) -> Self {
+        self.top(SortOrder::Descend, SortTarget::Create)
+    }
+
+    /// Returns the key only whose last write is the oldest.
+    #[doc(alias("with_first_rev", "WithFirstRev"))]
+    pub fn first_mod(self) -> Self {
+        self.top(SortOrder::Ascend, SortTarget::Mod)
+    }
+
+    /// Returns the key only that was written last.
+    #[doc(alias("with_last_rev", "WithLastRev"))]
+    pub fn last_mod(self) -> Self {
+        self.top(SortOrder::Descend, SortTarget::Mod)
+    }
+
     /// Lets the member that is asked answer from what it has, which may be stale. Works without a leader.
     #[doc(alias("with_serializable", "WithSerializable"))]
     pub fn serializable(mut self) -> Self {
@@ -308,98 +350,4 @@ into_wire! {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_get_sets_the_fields_of_its_wire_message() {
-        let get = Get::prefix("a")
-            .limit(1)
-            .revision(2)
-            .sort(SortOrder::Descend, SortTarget::Mod)
-            .serializable()
-            .keys_only()
-            .count_only()
-            .min_mod_revision(3)
-            .max_mod_revision(4)
-            .min_create_revision(5)
-            .max_create_revision(6);
-        let wire = RangeRequest {
-            key: "a".into(),
-            range_end: "b".into(),
-            limit: 1,
-            revision: 2,
-            sort_order: SortOrder::Descend.into(),
-            sort_target: SortTarget::Mod.into(),
-            serializable: true,
-            keys_only: true,
-            count_only: true,
-            min_mod_revision: 3,
-            max_mod_revision: 4,
-            min_create_revision: 5,
-            max_create_revision: 6,
-        };
-        assert_eq!(RangeRequest::from(get), wire);
-    }
-
-    #[test]
-    fn a_key_or_a_range_is_a_get_and_a_delete() {
-        assert_eq!(Get::from("k"), Get::key(b"k"));
-        assert_eq!(
-            Get::from(KeyRange::from_key("k")),
-            Get::from_key(String::from("k"))
-        );
-        assert_eq!(Delete::from(vec![b'k']), Delete::key("k"));
-        assert_eq!(
-            Delete::from(KeyRange::range("a", "b")),
-            Delete::range("a", "b")
-        );
-    }
-
-    #[test]
-    fn a_put_and_a_compact_set_the_fields_of_their_wire_messages() {
-        let put = Put::new("k", "v").lease(7).prev_kv();
-        let put = put.ignore_value().ignore_lease();
-        let PutRequest {
-            key,
-            value,
-            lease,
-            prev_kv,
-            ignore_value,
-            ignore_lease,
-        } = put.into();
-        assert_eq!((key, value, lease), ("k".into(), "v".into(), 7));
-        assert!(prev_kv && ignore_value && ignore_lease);
-        let CompactionRequest { revision, physical } = Compact::new(9).physical().into();
-        assert!(revision == 9 && physical);
-    }
-
-    #[test]
-    fn only_all_deletes_every_key() {
-        let wire = |delete: Delete| DeleteRangeRequest::from(delete);
-        assert_eq!(wire(Delete::prefix("")).key, "", "refused when it is sent");
-        assert_eq!(
-            (wire(Delete::all()).key, wire(Delete::all()).range_end),
-            ("\0".into(), "\0".into())
-        );
-        assert_eq!(
-            (
-                wire(Delete::prefix("p")).range_end,
-                wire(Delete::prefix("p").prev_kv()).prev_kv
-            ),
-            ("q".into(), true)
-        );
-        assert_eq!(Get::prefix(""), Get::all());
-    }
-
-    #[test]
-    fn a_value_is_not_printed() {
-        let printed = format!("{:?}", Put::new("key", "secret"));
-        assert!(
-            printed.contains("key")
-                && printed.contains("value_len: 6")
-                && !printed.contains("secret"),
-            "{printed}"
-        );
-    }
-}
+mod tests;

@@ -32,14 +32,19 @@ impl Default for Limits {
     }
 }
 
-/// Refuses what etcd would refuse. `wire` is a message, `encoded_len` its length in bytes.
-pub(crate) fn check(wire: &dyn Any, encoded_len: usize, limits: &Limits) -> Result<()> {
+/// Refuses a message that is longer than etcd takes.
+pub(crate) fn check_len(encoded_len: usize, limits: &Limits) -> Result<()> {
     let max = limits.max_request_bytes;
     if max != 0 && encoded_len > max {
         return Err(Error::invalid_request(format!(
             "{encoded_len} bytes are more than max_request_bytes, {max}"
         )));
     }
+    Ok(())
+}
+
+/// Refuses a message that etcd would refuse for what is in it.
+pub(crate) fn check(wire: &dyn Any, limits: &Limits) -> Result<()> {
     if let Some(range) = wire.downcast_ref::<RangeRequest>() {
         check_key(&range.key)
     } else if let Some(put) = wire.downcast_ref::<PutRequest>() {
@@ -146,7 +151,7 @@ mod tests {
 
     fn check_with(request: impl Request, limits: &Limits) -> Result<(), String> {
         let wire = request.into_wire().unwrap();
-        match check(&wire, wire.encoded_len(), limits) {
+        match check_len(wire.encoded_len(), limits).and_then(|()| check(&wire, limits)) {
             Ok(()) => Ok(()),
             Err(Error::InvalidRequest(reason)) => Err(reason.to_string()),
             Err(other) => panic!("{other}"),

@@ -6,10 +6,11 @@ use std::time::Duration;
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::net::Headers;
 use crate::net::connect::Connector;
 use crate::net::endpoint::Endpoint;
 use crate::net::ping::PingOptions;
-use crate::pool::PoolOptions;
+use crate::pool::{PoolOptions, Version};
 use crate::tls::{Context, Tls};
 
 /// What a client is made from. Made by [`Client::builder`]; ended by [`connect`](Self::connect) or [`build`](Self::build).
@@ -27,7 +28,7 @@ use crate::tls::{Context, Tls};
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClientBuilder {
-    endpoints: Vec<String>,
+    pub(crate) endpoints: Vec<String>,
     pub(crate) options: Options,
 }
 
@@ -44,6 +45,8 @@ pub(crate) struct Options {
     pub(crate) limits: Limits,
     pub(crate) receive_limit: usize,
     pub(crate) ping: PingOptions,
+    pub(crate) headers: Headers,
+    pub(crate) min_server_version: Option<Arc<str>>,
     pub(crate) watch_queue_revisions: usize,
     pub(crate) watch_queue_bytes: usize,
     pub(crate) max_revision_bytes: usize,
@@ -62,6 +65,8 @@ impl Default for Options {
             limits: Limits::default(),
             receive_limit: 64 << 20,
             ping: PingOptions::default(),
+            headers: Headers::default(),
+            min_server_version: None,
             watch_queue_revisions: 1024,
             watch_queue_bytes: 16 << 20,
             max_revision_bytes: 64 << 20,
@@ -80,10 +85,12 @@ impl Options {
             connect_timeout: self.connect_timeout,
             ping: self.ping,
             receive_limit: self.receive_limit,
+            headers: self.headers.clone(),
+            min_version: self.min_server_version.as_deref().and_then(Version::parse),
         }
     }
 
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let durations = [
             ("dial_timeout", self.dial_timeout),
             ("connect_timeout", self.connect_timeout),
@@ -104,9 +111,18 @@ impl Options {
             ("watch_queue_bytes", self.watch_queue_bytes),
             ("max_revision_bytes", self.max_revision_bytes),
         ];
-        match sizes.into_iter().find(|(_, value)| *value == 0) {
-            Some((option, _)) => Err(Error::config(option, "must be larger than zero")),
-            None => Ok(()),
+        if let Some((option, _)) = sizes.into_iter().find(|(_, value)| *value == 0) {
+            return Err(Error::config(option, "must be larger than zero"));
+        }
+        if let Some(wrong) = self.headers.wrong() {
+            return Err(Error::config("header", wrong));
+        }
+        match &self.min_server_version {
+            Some(text) if Version::parse(text).is_none() => {
+                let why = format!("`{text}` is no version such as 3.5 or 3.5.21");
+                Err(Error::config("min_server_version", why))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -245,6 +261,35 @@ impl ClientBuilder {
     /// Bytes of keys and values that one revision of a watch may have. Default: 64 MiB.
     pub fn max_revision_bytes(mut self, bytes: usize) -> Self {
         self.options.max_revision_bytes = bytes;
+        self
+    }
+
+    /// Adds a header to every request, for gateways and proxies on the way to etcd: ASCII metadata, in gRPC's words. It may be
+    /// given more than once. Names that HTTP/2, gRPC or this client uses are refused when the client is made (`te`,
+    /// `content-type`, `user-agent`, `token`, `hasleader`, `grpc-…`), and so are names that end in `-bin`. Default: none.
+    #[doc(alias("metadata", "interceptor"))]
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+        self.options
+            .headers
+            .add(name.as_ref(), value.as_ref(), false);
+        self
+    }
+
+    /// Adds a header whose value is secret: as [`header`](Self::header), but the value is printed nowhere, and HTTP/2 does not
+    /// keep it in its compression tables.
+    pub fn sensitive_header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+        self.options
+            .headers
+            .add(name.as_ref(), value.as_ref(), true);
+        self
+    }
+
+    /// The oldest etcd to talk to, such as `3.5` or `3.5.21`: an endpoint whose `Status` tells an older version is not used, and
+    /// says so as the cause of its failure. It is asked again from time to time, and used once it was upgraded. An endpoint
+    /// that tells no version is used. Default: any version.
+    #[doc(alias("RejectOldCluster", "reject_old_cluster"))]
+    pub fn min_server_version(mut self, version: impl Into<String>) -> Self {
+        self.options.min_server_version = Some(version.into().into());
         self
     }
 

@@ -49,7 +49,7 @@ impl<const N: usize> IntoBytes for &[u8; N] {
 }
 
 /// What stands for "before the first key" in a key field, and for "after the last key" in a range end.
-const NUL: Bytes = Bytes::from_static(b"\0");
+pub(crate) const NUL: Bytes = Bytes::from_static(b"\0");
 
 /// One key, or all keys from a first one up to an end.
 ///
@@ -127,6 +127,11 @@ impl KeyRange {
             key: Bytes::new(),
             end: Bytes::new(),
         }
+    }
+
+    /// From the `key` and `range_end` fields, as they are.
+    pub(crate) fn from_parts(key: Bytes, end: Bytes) -> Self {
+        Self { key, end }
     }
 
     /// The first key, as it goes into the `key` field.

@@ -40,16 +40,16 @@ pub struct Tls {
     platform_roots: bool,
     #[cfg(feature = "tls-webpki-roots")]
     webpki_roots: bool,
-    identity: Option<Pair>,
+    identity: Identity,
     server_name: Option<String>,
     accept_invalid: bool,
 }
 
-/// Where a certificate chain and its key are.
-#[derive(Clone, Debug)]
-struct Pair {
-    chain: Source,
-    key: Source,
+/// Where a certificate chain and its key are. One without the other is an error once the client is made.
+#[derive(Clone, Debug, Default)]
+struct Identity {
+    chain: Option<Source>,
+    key: Option<Source>,
 }
 
 impl Tls {
@@ -93,21 +93,29 @@ impl Tls {
     /// there are any, and with its key in PKCS#8, PKCS#1 or SEC1, not encrypted.
     #[doc(alias = "cert")]
     #[doc(alias = "CertFile")]
-    pub fn identity_files(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
-        self.identity = Some(Pair {
-            chain: Source::file(cert),
-            key: Source::file(key),
-        });
+    pub fn identity_files(self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.cert_file(cert).key_file(key)
+    }
+
+    /// The certificate alone; text options come one by one.
+    pub(crate) fn cert_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.identity.chain = Some(Source::file(path));
+        self
+    }
+
+    /// The key alone.
+    pub(crate) fn key_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.identity.key = Some(Source::file(path));
         self
     }
 
     /// The same from PEM text.
     #[doc(alias = "identity")]
     pub fn identity_pem(mut self, cert: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
-        self.identity = Some(Pair {
-            chain: Source::pem(cert),
-            key: Source::pem(key),
-        });
+        self.identity = Identity {
+            chain: Some(Source::pem(cert)),
+            key: Some(Source::pem(key)),
+        };
         self
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use etcd_core::proto::mvccpb::KeyValue;
 use etcd_core::{Client, Error, Get, Outcome};
+use futures_util::future::try_join_all;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -142,6 +143,17 @@ impl Load {
             prefix: self.shared.prefix.clone(),
         }
     }
+}
+
+/// Makes `reads` reads at once, of the kind that any member answers by itself; the time that the slowest took.
+///
+/// # Errors
+/// When one of them fails.
+pub async fn slowest_read(client: &Client, reads: usize) -> Result<Duration> {
+    let started = Instant::now();
+    let read = || client.get(Get::key("k").serializable());
+    try_join_all((0..reads).map(|_| read())).await?;
+    Ok(started.elapsed())
 }
 
 impl Shared {

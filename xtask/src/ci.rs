@@ -30,6 +30,10 @@ const STEPS: &[Step] = &[
     ),
     step("etcd-core alone", "clippy -p etcd-core -- -D warnings"),
     step(
+        "etcd-core, serde",
+        "clippy -p etcd-core --features serde -- -D warnings",
+    ),
+    step(
         "etcd-recipes alone",
         "clippy -p etcd-recipes -- -D warnings",
     ),

@@ -1,6 +1,8 @@
 //! What the variants of [`Error`](super::Error) carry, and how it reads in a log.
 
 use std::fmt::{self, Write as _};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -230,6 +232,25 @@ impl fmt::Display for ClusterChanged {
     }
 }
 
+/// A file that could not be read or written.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FileFailed {
+    /// The file.
+    pub path: PathBuf,
+    /// What was being done with it: `create`, `write`, `rename`.
+    pub doing: &'static str,
+    /// What the operating system said.
+    pub cause: io::Error,
+}
+
+impl fmt::Display for FileFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, doing) = (self.path.display(), self.doing);
+        write!(f, "{}: cannot {doing} the file: {}", Line(path), self.cause)
+    }
+}
+
 /// Why a lease is lost, or is not kept alive any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -267,6 +288,11 @@ impl std::error::Error for TimedOut {}
 impl std::error::Error for BadReply {}
 impl std::error::Error for TooLarge {}
 impl std::error::Error for ClusterChanged {}
+impl std::error::Error for FileFailed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
 impl std::error::Error for ConnectionLost {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&*self.cause)

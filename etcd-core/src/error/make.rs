@@ -1,11 +1,13 @@
 //! How the rest of the crate makes errors.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    BadReply, ClusterChanged, Code, ConnectionLost, EndpointReport, Error, InvalidOption, Outcome,
-    ServerError, TimedOut, TooLarge, Unreachable,
+    BadReply, ClusterChanged, Code, ConnectionLost, EndpointReport, Error, FileFailed,
+    InvalidOption, Outcome, ServerError, TimedOut, TooLarge, Unreachable,
 };
 
 impl Error {
@@ -118,6 +120,15 @@ impl Error {
         }))
     }
 
+    /// `doing` completes the sentence "cannot … the file".
+    pub(crate) fn file(path: &Path, doing: &'static str, cause: io::Error) -> Self {
+        Error::File(Arc::new(FileFailed {
+            path: path.to_owned(),
+            doing,
+            cause,
+        }))
+    }
+
     /// The same error, of a call whose earlier attempt may have been applied.
     pub(crate) fn after(mut self, earlier: Outcome) -> Self {
         let outcome = match &mut self {
@@ -131,6 +142,7 @@ impl Error {
             | Error::Protocol(_)
             | Error::TooLarge(_)
             | Error::ClusterChanged(_)
+            | Error::File(_)
             | Error::Compacted { .. }
             | Error::Lagged { .. }
             | Error::LeaseLost { .. } => return self,

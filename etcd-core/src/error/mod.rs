@@ -17,8 +17,8 @@ pub use code::Code;
 pub(crate) use decide::{Decision, decide};
 pub(crate) use detail::Cause;
 pub use detail::{
-    BadReply, ClusterChanged, ConnectionLost, EndpointReport, InvalidOption, LostReason, TimedOut,
-    TooLarge, Unreachable,
+    BadReply, ClusterChanged, ConnectionLost, EndpointReport, FileFailed, InvalidOption,
+    LostReason, TimedOut, TooLarge, Unreachable,
 };
 pub use server::{EtcdError, ServerError};
 pub use tls::TlsError;
@@ -88,6 +88,10 @@ pub enum Error {
     #[error(transparent)]
     ClusterChanged(Arc<ClusterChanged>),
 
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(Arc<FileFailed>),
+
     /// The watch ended because the revision it needed next has been compacted.
     #[error(
         "the watch ended: the revisions before {revision} have been compacted; read again, then watch from the revision after that read"
@@ -128,7 +132,7 @@ impl Error {
     ///
     /// | error | outcome |
     /// |---|---|
-    /// | `Config`, `InvalidRequest`, `Compacted`, `Lagged`, `LeaseLost` | `NotApplied`: nothing was sent |
+    /// | `Config`, `InvalidRequest`, `File`, `Compacted`, `Lagged`, `LeaseLost` | `NotApplied`: nothing was sent |
     /// | `NoActiveEndpoint`, `Timeout`, `Connection`, `Closed` | `NotApplied` until the request may have reached a server, then `Unknown` |
     /// | `Server` | by etcd's message, see [`EtcdError::outcome`]; `Unknown` for any other message |
     /// | `Protocol`, `TooLarge`, `ClusterChanged` | `Unknown` |
@@ -139,6 +143,7 @@ impl Error {
         match self {
             Error::Config(_)
             | Error::InvalidRequest(_)
+            | Error::File(_)
             | Error::Compacted { .. }
             | Error::Lagged { .. }
             | Error::LeaseLost { .. } => Outcome::NotApplied,
@@ -164,6 +169,7 @@ impl Error {
             Error::Config(_)
             | Error::InvalidRequest(_)
             | Error::NoActiveEndpoint(_)
+            | Error::File(_)
             | Error::Compacted { .. }
             | Error::Lagged { .. }
             | Error::LeaseLost { .. }

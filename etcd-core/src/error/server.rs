@@ -145,6 +145,10 @@ messages! {
     // Raft's own, from a leader that is handing over. Not at once elsewhere: the other members still forward to that
     // leader, which drops what is forwarded without an answer.
     ProposalDropped "raft proposal dropped" Unknown NotApplied AfterDelay;
+    // Of the server's own locks and elections, which are clients of the cluster themselves.
+    LockSessionExpired "mutex: session is expired" Unknown NotApplied Fail;
+    ElectionNoLeader "election: no leader" Unknown NotApplied Fail;
+    ElectionNotLeader "election: not leader" Unknown NotApplied Fail;
 }
 
 impl EtcdError {
@@ -247,7 +251,7 @@ mod tests {
 
     /// Messages and codes per code as counted in etcd 3.7.1.
     #[test]
-    fn the_table_holds_the_63_messages_of_etcd_and_one_of_raft_once_each() {
+    fn the_table_holds_the_63_messages_of_etcd_and_those_of_raft_and_elections_once_each() {
         use Code::*;
         let count = |code| {
             EtcdError::ALL
@@ -278,7 +282,7 @@ mod tests {
         );
         let distinct: std::collections::HashSet<_> =
             EtcdError::ALL.iter().filter_map(|e| e.message()).collect();
-        assert_eq!(distinct.len(), 64);
+        assert_eq!(distinct.len(), 63 + 4);
     }
 
     #[test]

@@ -107,6 +107,14 @@ fn an_error_of_an_endpoint_is_one_line_that_says_where_what_and_what_is_known() 
             Error::cluster_changed(A, 0xab, 0xcd),
             "http://a:2379: answered for cluster cd, not ab; check the endpoints",
         ),
+        (
+            Error::file(
+                "/backup/db\n".as_ref(),
+                "rename",
+                std::io::Error::from(std::io::ErrorKind::PermissionDenied),
+            ),
+            r"/backup/db\n: cannot rename the file: permission denied",
+        ),
     ]);
 }
 

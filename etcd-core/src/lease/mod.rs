@@ -213,12 +213,6 @@ impl Client {
         )
         .await
     }
-
-    fn time_limit(&self) -> Duration {
-        self.view()
-            .timeout
-            .unwrap_or(self.shared.options.request_timeout)
-    }
 }
 
 /// Whether what a refusal says is so may be the work of an earlier attempt of the same call.

@@ -15,6 +15,7 @@ use super::cell::{Answer, Call, call};
 use super::driver::Driver;
 use super::endpoint::Endpoint;
 use super::head::{Heads, Metadata};
+use super::headers::Headers;
 use super::outcome;
 use super::ping::PingOptions;
 use super::pulse::Pulse;
@@ -47,6 +48,8 @@ pub(crate) struct ConnectionOptions {
     pub(crate) ping: Arc<Mutex<PingOptions>>,
     /// Largest unary reply, in bytes.
     pub(crate) receive_limit: usize,
+    /// On every request.
+    pub(crate) headers: Headers,
 }
 
 /// Shared by the handles, the streams and the task.
@@ -137,7 +140,11 @@ impl Connection {
                 ..Queue::default()
             }),
             room: Arc::new(Semaphore::new(settings::QUEUE_PERMITS)),
-            heads: Mutex::new(Heads::new(scheme, endpoint.authority().clone())),
+            heads: Mutex::new(Heads::new(
+                scheme,
+                endpoint.authority().clone(),
+                &options.headers,
+            )),
         });
         let connection = Connection(Arc::new(Handle(shared.clone())));
         let (ready, is_ready) = oneshot::channel();

@@ -6,6 +6,8 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, TE, USER_AGENT};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri, Version};
 
+use super::headers::Headers;
+
 /// Asks the member to refuse, and to end streams, while it knows no leader.
 const HAS_LEADER: HeaderName = HeaderName::from_static("hasleader");
 
@@ -27,8 +29,8 @@ pub(super) struct Heads {
 }
 
 impl Heads {
-    pub(super) fn new(scheme: Scheme, authority: Authority) -> Self {
-        let mut plain = HeaderMap::new();
+    pub(super) fn new(scheme: Scheme, authority: Authority, extra: &Headers) -> Self {
+        let mut plain = extra.map().clone();
         plain.insert(TE, HeaderValue::from_static("trailers"));
         plain.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         plain.insert(

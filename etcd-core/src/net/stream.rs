@@ -1,8 +1,9 @@
-//! One bidirectional gRPC stream, for watches and keep-alives.
+//! One gRPC stream: of messages both ways, for watches and keep-alives, or of replies to one request.
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::SendStream;
@@ -63,7 +64,16 @@ impl Drop for Open {
 impl Outbound {
     /// Waits for flow-control room, then hands the message over. Cancel safe: sent whole or not at all.
     pub(crate) async fn send<M: Message>(&mut self, message: &M) -> Result<()> {
-        let body = grpc::frame(message);
+        self.send_frame(grpc::frame(message), false).await
+    }
+
+    /// Like [`send`](Self::send), and says that no more will follow: a server that streams replies to one request waits
+    /// for that.
+    pub(crate) async fn send_last<M: Message>(mut self, message: &M) -> Result<()> {
+        self.send_frame(grpc::frame(message), true).await
+    }
+
+    async fn send_frame(&mut self, body: Bytes, last: bool) -> Result<()> {
         // A message larger than the window never has room as a whole: h2 keeps it and sends it in pieces.
         let want = if body.len() > settings::BODY_AT_ONCE {
             0
@@ -79,7 +89,7 @@ impl Outbound {
             }
         }
         self.send
-            .send_data(body, false)
+            .send_data(body, last)
             .map_err(|error| self.lost(&super::outcome::describe(&error)))
     }
 
@@ -107,22 +117,32 @@ impl Inbound {
         &mut self,
         limit: usize,
     ) -> Result<Option<M>> {
+        poll_fn(|cx| self.poll_message(cx, limit)).await
+    }
+
+    /// [`message`](Self::message), for those who are polled themselves.
+    pub(crate) fn poll_message<M: Message + Default>(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: usize,
+    ) -> Poll<Result<Option<M>>> {
         let name = self.open.0.name.clone();
         while !self.whole.complete {
-            let Some(part) = self.part().await? else {
-                return Ok(None);
+            let part = ready!(self.reply.poll_part(cx)).map_err(|ended| self.error(ended))?;
+            let Some(part) = part else {
+                return Poll::Ready(Ok(None));
             };
             if !self.whole.add(part, limit) {
-                return Err(Error::reply_too_large(name, limit));
+                return Poll::Ready(Err(Error::reply_too_large(name, limit)));
             }
         }
-        match M::decode(self.whole.take()) {
+        Poll::Ready(match M::decode(self.whole.take()) {
             Ok(message) => Ok(Some(message)),
             Err(error) => Err(Error::protocol(
                 name,
                 format!("undecodable message: {error}"),
             )),
-        }
+        })
     }
 
     fn error(&self, ended: Ended) -> Error {

@@ -2,16 +2,15 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
 
 use etcd_proto::etcdserverpb::{StatusRequest, StatusResponse};
 use etcd_proto::rpc::Unary;
 use prost::Message;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::state::{EndpointId, Generation, Member};
-use super::{Inner, Link, Picked, Pool, PoolOptions};
+use super::{Inner, Lane, Link, Picked, Pool, PoolOptions, Version};
 use crate::error::{Error, Outcome, Result};
 use crate::net::endpoint::Endpoint;
 use crate::net::ping::PingOptions;
@@ -88,7 +87,7 @@ async fn attempt(
 ) {
     let result = async {
         let calls = connect(&endpoint, ping, &options).await?;
-        let member = first_reply(&calls, options.connect_timeout).await?;
+        let member = first_reply(&calls, &options).await?;
         Ok::<_, Error>((calls, member))
     };
     let result = result.await;
@@ -130,6 +129,7 @@ async fn connect(
         endpoint: endpoint.clone(),
         ping,
         receive_limit: options.receive_limit,
+        headers: options.headers.clone(),
     };
     match timeout(limit, Connection::start(socket, options)).await {
         Ok(Ok(connection)) => Ok(connection),
@@ -143,10 +143,18 @@ async fn connect(
     }
 }
 
-/// Any gRPC reply shows that etcd serves here; a Status reply also tells who the member is and who leads.
-async fn first_reply(calls: &Connection, limit: Duration) -> Result<Member> {
+/// Any gRPC reply shows that etcd serves here; a Status reply also tells its version, who the member is and who leads.
+async fn first_reply(calls: &Connection, options: &PoolOptions) -> Result<Member> {
+    let limit = options.connect_timeout;
     match timeout(limit, status(calls)).await {
-        Ok(Ok(member)) => Ok(member),
+        Ok(Ok(status)) => match options.min_version {
+            Some(wanted) if Version::parse(&status.version).is_some_and(|told| told < wanted) => {
+                let version = status.version;
+                let cause = format!("etcd {version} is older than min_server_version, {wanted}");
+                Err(Error::connection(calls.name(), Outcome::NotApplied, cause))
+            }
+            _ => Ok(member(&status)),
+        },
         Ok(Err(Error::Server(_))) => Ok(Member::default()),
         Ok(Err(error)) => Err(error),
         Err(_) => {
@@ -156,7 +164,16 @@ async fn first_reply(calls: &Connection, limit: Duration) -> Result<Member> {
     }
 }
 
-async fn status(calls: &Connection) -> Result<Member> {
+fn member(status: &StatusResponse) -> Member {
+    Member {
+        id: status.header.as_ref().map_or(0, |header| header.member_id),
+        leader: status.leader,
+        raft_term: status.raft_term,
+        learner: status.is_learner,
+    }
+}
+
+async fn status(calls: &Connection) -> Result<StatusResponse> {
     let body = grpc::frame(&StatusRequest::default());
     let mut call = calls
         .unary(StatusRequest::PATH, Metadata::default(), body)
@@ -168,14 +185,8 @@ async fn status(calls: &Connection) -> Result<Member> {
                 return Err(Error::connection(calls.name(), outcome, calls.cause()));
             }
             Step::Done(reply) => {
-                let reply = StatusResponse::decode(reply?).map_err(|e| {
+                return StatusResponse::decode(reply?).map_err(|e| {
                     Error::protocol(calls.name(), format!("undecodable Status reply: {e}"))
-                })?;
-                return Ok(Member {
-                    id: reply.header.as_ref().map_or(0, |header| header.member_id),
-                    leader: reply.leader,
-                    raft_term: reply.raft_term,
-                    learner: reply.is_learner,
                 });
             }
         }
@@ -188,10 +199,10 @@ pub(super) fn ask_status(pool: &Pool, id: EndpointId, generation: Generation, ca
     let closed = pool.closed.subscribe();
     let pool = pool.this.clone();
     tokio::spawn(unless_closed(closed, async move {
-        if let Ok(Ok(member)) = timeout(limit, status(&calls)).await
+        if let Ok(Ok(status)) = timeout(limit, status(&calls)).await
             && let Some(pool) = pool.upgrade()
         {
-            pool.lock().state.probed(id, generation, member);
+            pool.lock().state.probed(id, generation, member(&status));
         }
     }));
 }
@@ -217,7 +228,7 @@ async fn watch_calls(
     }
 }
 
-/// A silent streams connection is a reason to look at the one for calls as well.
+/// A silent connection for streams is a reason to look at the one for calls as well.
 async fn watch_streams(
     pool: Weak<Pool>,
     id: EndpointId,
@@ -260,9 +271,7 @@ impl Pool {
         }
         let turned = match now {
             Condition::Suspect => {
-                if let Some(streams) = link.streams.get() {
-                    streams.probe();
-                }
+                link.opened().for_each(Connection::probe);
                 inner.state.suspect(id, generation)
             }
             Condition::Alive => inner.state.alive(id, generation),
@@ -290,7 +299,8 @@ impl Pool {
             Link {
                 generation,
                 calls: calls.clone(),
-                streams: Arc::new(OnceCell::new()),
+                streams: Arc::default(),
+                bulk: Arc::default(),
             },
         );
         if leaderless && inner.state.no_leader(id, generation, now) {
@@ -301,8 +311,8 @@ impl Pool {
         Some(generation)
     }
 
-    /// The connection for streams beside the picked one for calls, opened if need be.
-    pub(super) async fn streams(&self, picked: &Picked) -> Result<Connection> {
+    /// A connection for streams beside the picked one for calls, opened if need be.
+    pub(super) async fn beside(&self, picked: &Picked, lane: Lane) -> Result<Connection> {
         let lost = || {
             Error::connection(
                 picked.name.clone(),
@@ -318,11 +328,11 @@ impl Pool {
                 .links
                 .get_mut(&picked.id)
                 .filter(|link| link.generation == picked.generation);
-            let link = link.ok_or_else(lost)?;
-            if link.streams.get().is_some_and(|streams| !streams.is_open()) {
-                link.streams = Arc::new(OnceCell::new());
+            let cell = link.ok_or_else(lost)?.lane(lane);
+            if cell.get().is_some_and(|connection| !connection.is_open()) {
+                *cell = Arc::default();
             }
-            (link.streams.clone(), endpoint, ping)
+            (cell.clone(), endpoint, ping)
         };
         let connection = cell.get_or_try_init(|| async {
             let connection = connect(&endpoint, ping, &self.options).await?;

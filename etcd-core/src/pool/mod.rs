@@ -1,10 +1,11 @@
 //! Which endpoint, which connection.
 //!
-//! The pool keeps one connection for calls to every endpoint, and opens a second one for streams when the first stream is
-//! asked for. What it knows and how it chooses is in [`state`]; how endpoints are connected and watched is in [`link`].
+//! The pool keeps one connection for calls to every endpoint, and opens others for streams when the first stream of their
+//! kind ([`Lane`]) is asked for. What it knows and how it chooses is in [`state`]; how endpoints are connected and watched is in [`link`].
 
 mod link;
 pub(crate) mod state;
+mod version;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -20,9 +21,10 @@ use crate::error::{EndpointReport, Error, Outcome, Result};
 use crate::net::connect::Connector;
 use crate::net::endpoint::Endpoint;
 use crate::net::ping::PingOptions;
-use crate::net::{Condition, Connection, Inbound, Metadata, Outbound};
+use crate::net::{Condition, Connection, Headers, Inbound, Metadata, Outbound};
 
 pub(crate) use self::state::EndpointId;
+pub(crate) use self::version::Version;
 
 /// How the pool connects.
 #[derive(Clone, Debug)]
@@ -33,6 +35,9 @@ pub(crate) struct PoolOptions {
     pub(crate) ping: PingOptions,
     /// Largest unary reply, in bytes.
     pub(crate) receive_limit: usize,
+    pub(crate) headers: Headers,
+    /// An endpoint that tells an older version is not used.
+    pub(crate) min_version: Option<Version>,
 }
 
 /// All endpoints of one client and the connections to them. Its tasks end when it is dropped or closed.
@@ -57,8 +62,19 @@ struct Inner {
 struct Link {
     generation: Generation,
     calls: Connection,
-    /// Opened with the first stream, once for all that ask at the same time.
+    /// Opened with the first stream of its kind, once for all that ask at the same time.
     streams: Arc<OnceCell<Connection>>,
+    bulk: Arc<OnceCell<Connection>>,
+}
+
+/// Which of an endpoint's connections a stream goes on. HTTP/2 gives a connection's credit back only when what came is
+/// taken, so that one stream that nobody reads would hold up the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Streams that are always drained: watches, keep-alives.
+    Streams,
+    /// Streams that wait for their reader.
+    Bulk,
 }
 
 /// A connection chosen for a call.
@@ -192,8 +208,8 @@ impl Pool {
         }
     }
 
-    /// Opens a stream on the streams connection of a usable endpoint, waiting for one as long as it takes. Returns when
-    /// the request was handed to HTTP/2: etcd answers the headers only with the first message.
+    /// Opens a stream that is always drained on a usable endpoint, waiting for one as long as it takes. Returns when the
+    /// request was handed to HTTP/2: etcd answers the headers only with the first message.
     ///
     /// `avoid` is honoured when another endpoint is usable; with `pinned` no other is taken. Cancel safe.
     ///
@@ -207,6 +223,21 @@ impl Pool {
         pinned: Option<EndpointId>,
         require_leader: bool,
     ) -> Result<OpenStream> {
+        let metadata = Metadata { require_leader };
+        self.open_in(Lane::Streams, path, prefer, avoid, pinned, metadata)
+            .await
+    }
+
+    /// [`open`](Self::open) on the connection of a lane.
+    pub(crate) async fn open_in(
+        &self,
+        lane: Lane,
+        path: &'static str,
+        prefer: Prefer,
+        avoid: Option<EndpointId>,
+        pinned: Option<EndpointId>,
+        metadata: Metadata,
+    ) -> Result<OpenStream> {
         let mut avoid: Vec<EndpointId> = avoid.into_iter().collect();
         let mut backoff = Backoff::new(Duration::from_millis(50), 2.0, Duration::from_secs(1));
         loop {
@@ -217,10 +248,7 @@ impl Pool {
                 pinned,
             };
             let picked = self.acquire(&want).await?;
-            match self
-                .open_on(&picked, path, Metadata { require_leader })
-                .await
-            {
+            match self.open_on(&picked, lane, path, metadata).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => {
                     tracing::debug!(endpoint = %picked.name, %error, "no stream could be opened");
@@ -237,10 +265,11 @@ impl Pool {
     async fn open_on(
         &self,
         picked: &Picked,
+        lane: Lane,
         path: &'static str,
         metadata: Metadata,
     ) -> Result<OpenStream> {
-        let connection = self.streams(picked).await?;
+        let connection = self.beside(picked, lane).await?;
         let health = Health(connection.condition());
         let (tx, rx) = connection.open(path, metadata).await?;
         Ok(OpenStream {
@@ -315,9 +344,7 @@ impl Pool {
         let links = std::mem::take(&mut self.lock().links);
         for link in links.values() {
             link.calls.close_now();
-            if let Some(streams) = link.streams.get() {
-                streams.close_now();
-            }
+            link.opened().for_each(Connection::close_now);
         }
     }
 
@@ -401,10 +428,24 @@ pub(crate) struct Usage {
 }
 
 impl Link {
+    fn lane(&mut self, lane: Lane) -> &mut Arc<OnceCell<Connection>> {
+        match lane {
+            Lane::Streams => &mut self.streams,
+            Lane::Bulk => &mut self.bulk,
+        }
+    }
+
+    /// The connections for streams that were opened.
+    fn opened(&self) -> impl Iterator<Item = &Connection> {
+        [&self.streams, &self.bulk]
+            .into_iter()
+            .filter_map(|cell| cell.get())
+    }
+
     fn usage(&self) -> Usage {
-        let streams = self.streams.get().filter(|streams| streams.is_open());
+        let open = self.opened().filter(|connection| connection.is_open());
         Usage {
-            connections: 1 + usize::from(streams.is_some()),
+            connections: 1 + open.count(),
             in_flight: self.calls.in_flight(),
         }
     }

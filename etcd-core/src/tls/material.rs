@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore};
 
-use super::Tls;
+use super::{Identity, Tls};
 
 /// Where PEM text comes from.
 #[derive(Clone)]
@@ -70,17 +70,19 @@ impl fmt::Debug for Source {
 
 impl Tls {
     pub(super) fn has_files(&self) -> bool {
-        let identity = self.identity.iter();
-        let pairs = identity.flat_map(|pair| [&pair.chain, &pair.key]);
-        self.roots.iter().chain(pairs).any(Source::is_file)
+        let identity = [&self.identity.chain, &self.identity.key];
+        let identity = identity.into_iter().flatten();
+        self.roots.iter().chain(identity).any(Source::is_file)
     }
 
     /// Blocks on files.
     pub(super) fn read(&self) -> Result<Texts, String> {
         let roots = self.roots.iter().map(Source::read);
-        let identity = match &self.identity {
-            Some(pair) => Some((pair.chain.read()?, pair.key.read()?)),
-            None => None,
+        let identity = match (&self.identity.chain, &self.identity.key) {
+            (Some(chain), Some(key)) => Some((chain.read()?, key.read()?)),
+            (Some(chain), None) => return Err(format!("{chain}: a certificate without its key")),
+            (None, Some(key)) => return Err(format!("{key}: a key without its certificate")),
+            (None, None) => None,
         };
         Ok(Texts {
             roots: roots.collect::<Result<_, _>>()?,
@@ -105,23 +107,29 @@ impl Tls {
         texts: &Texts,
         provider: &CryptoProvider,
     ) -> Result<Option<Arc<CertifiedKey>>, String> {
-        let (Some(pair), Some((chain, key))) = (&self.identity, &texts.identity) else {
+        let Identity {
+            chain: Some(chain_from),
+            key: Some(key_from),
+        } = &self.identity
+        else {
             return Ok(None);
         };
-        let chain = certificates(chain).map_err(|wrong| format!("{}: {wrong}", pair.chain))?;
-        let key = private_key(key).map_err(|wrong| format!("{}: {wrong}", pair.key))?;
+        let Some((chain, key)) = &texts.identity else {
+            return Ok(None);
+        };
+        let chain = certificates(chain).map_err(|wrong| format!("{chain_from}: {wrong}"))?;
+        let key = private_key(key).map_err(|wrong| format!("{key_from}: {wrong}"))?;
         let key = provider.key_provider.load_private_key(key);
-        let key = key.map_err(|error| format!("{}: {error}", pair.key))?;
+        let key = key.map_err(|error| format!("{key_from}: {error}"))?;
         let identity = CertifiedKey::new(chain, key);
         match identity.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
                 Ok(Some(Arc::new(identity)))
             }
             Err(rustls::Error::InconsistentKeys(_)) => Err(format!(
-                "the key in {} does not belong to the certificate in {}",
-                pair.key, pair.chain
+                "the key in {key_from} does not belong to the certificate in {chain_from}"
             )),
-            Err(error) => Err(format!("{}: {error}", pair.chain)),
+            Err(error) => Err(format!("{chain_from}: {error}")),
         }
     }
 }

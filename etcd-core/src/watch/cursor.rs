@@ -5,6 +5,7 @@ use std::mem;
 use etcd_proto::mvccpb::Event;
 
 use super::decode::size_in_memory;
+use crate::namespace::{Leave, Namespace};
 use crate::range::KeyRange;
 
 /// All events of one revision that are in the watcher's range, in etcd's order.
@@ -16,14 +17,29 @@ pub(super) struct Revision {
     pub(super) bytes: usize,
 }
 
-/// The event belongs before one that came already: the member's answers cannot be trusted.
-#[derive(Debug, PartialEq)]
-pub(super) struct Disordered;
+/// The member's answers cannot be trusted; why.
+pub(super) type Untrusted = &'static str;
+
+/// The keys of a watcher.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    /// As the server names them.
+    pub(super) range: KeyRange,
+    /// Within which the reader names them.
+    pub(super) namespace: Option<Namespace>,
+}
+
+impl From<KeyRange> for Keys {
+    fn from(range: KeyRange) -> Self {
+        let namespace = None;
+        Self { range, namespace }
+    }
+}
 
 /// The resume logic of one watcher.
 #[derive(Debug)]
 pub(super) struct Cursor {
-    range: KeyRange,
+    keys: Keys,
     /// Every event before this revision was handed over. Never goes back, except when what was handed over is refused.
     next: i64,
     /// The revision that may still get events.
@@ -32,9 +48,9 @@ pub(super) struct Cursor {
 
 impl Cursor {
     /// `start`: the first revision wanted.
-    pub(super) fn new(range: KeyRange, start: i64) -> Self {
+    pub(super) fn new(keys: Keys, start: i64) -> Self {
         Self {
-            range,
+            keys,
             next: start,
             open: Revision::default(),
         }
@@ -50,19 +66,23 @@ impl Cursor {
         event
             .kv
             .as_ref()
-            .is_some_and(|kv| kv.mod_revision >= self.next && self.range.contains(&kv.key))
+            .is_some_and(|kv| kv.mod_revision >= self.next && self.keys.range.contains(&kv.key))
     }
 
     /// Takes an event that the watcher wants; `len` is the length of its encoding. Gives the revision before it, if this
     /// event completes that.
     pub(super) fn event(
         &mut self,
-        event: Event,
+        mut event: Event,
         len: usize,
-    ) -> Result<Option<Revision>, Disordered> {
+    ) -> Result<Option<Revision>, Untrusted> {
         let revision = event.kv.as_ref().map_or(0, |kv| kv.mod_revision);
         if revision < self.open.revision {
-            return Err(Disordered);
+            return Err("events of one watcher are not in the order of their revisions");
+        }
+        if let Some(namespace) = &self.keys.namespace {
+            let foreign = |_| "the pair before an event is not in the namespace";
+            event.leave(namespace).map_err(foreign)?;
         }
         let complete = if revision > self.open.revision {
             self.complete()

@@ -58,7 +58,8 @@ impl Client {
         &self,
         watch: W,
     ) -> impl Future<Output = Result<Watcher>> + Send + 'static + use<W> {
-        let (client, watch) = (self.clone(), watch.into());
+        let watch = watch.into().within(self.view().namespace.clone());
+        let client = self.clone();
         async move {
             within(
                 &client,

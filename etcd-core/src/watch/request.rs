@@ -5,7 +5,9 @@ use etcd_proto::etcdserverpb::watch_request::RequestUnion;
 use etcd_proto::etcdserverpb::{WatchCreateRequest, WatchRequest};
 use prost::Message;
 
+use super::cursor::Keys;
 use crate::error::{Error, Result};
+use crate::namespace::Namespace;
 use crate::range::{IntoBytes, KeyRange};
 
 /// Watches a key or a range of keys.
@@ -24,6 +26,8 @@ pub struct Watch {
     no_delete: bool,
     prev_kv: bool,
     fragment: bool,
+    /// Where the keys are. Never set by a user.
+    namespace: Option<Namespace>,
 }
 
 impl Watch {
@@ -101,8 +105,27 @@ impl Watch {
         self
     }
 
+    /// The same keys, of a namespace.
+    pub(super) fn within(mut self, namespace: Option<Namespace>) -> Self {
+        self.namespace = namespace;
+        self
+    }
+
+    /// The keys watched, as they were given.
     pub(super) fn key_range(&self) -> &KeyRange {
         &self.range
+    }
+
+    /// The keys watched, as the server names them.
+    pub(super) fn keys(&self) -> Keys {
+        let inside = |namespace: &Namespace| namespace.range(&self.range);
+        Keys {
+            range: self
+                .namespace
+                .as_ref()
+                .map_or_else(|| self.range.clone(), inside),
+            namespace: self.namespace.clone(),
+        }
     }
 
     /// The start revision, if one was set.
@@ -145,9 +168,10 @@ impl Watch {
             (self.no_put, FilterType::Noput),
             (self.no_delete, FilterType::Nodelete),
         ];
+        let (key, range_end) = self.keys().range.into_parts();
         let create = WatchCreateRequest {
-            key: self.range.start().clone(),
-            range_end: self.range.end().clone(),
+            key,
+            range_end,
             start_revision,
             progress_notify: self.progress_notify,
             filters: filters
@@ -175,6 +199,7 @@ impl<R: Into<KeyRange>> From<R> for Watch {
             no_delete: false,
             prev_kv: false,
             fragment: false,
+            namespace: None,
         }
     }
 }

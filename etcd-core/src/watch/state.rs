@@ -12,9 +12,8 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::cursor::{Cursor, Revision};
+use super::cursor::{Cursor, Keys, Revision};
 use crate::error::Error;
-use crate::range::KeyRange;
 
 /// What the mux calls a watcher. Never reused.
 pub(super) type Key = u64;
@@ -165,9 +164,9 @@ impl State {
     }
 
     /// A new watcher, to be created from revision `start` on.
-    pub(super) fn add(&mut self, key: Key, range: KeyRange, start: i64) {
+    pub(super) fn add(&mut self, key: Key, keys: impl Into<Keys>, start: i64) {
         let watcher = Watcher {
-            cursor: Cursor::new(range, start),
+            cursor: Cursor::new(keys.into(), start),
             phase: Phase::Waiting,
         };
         self.watchers.insert(key, watcher);

@@ -251,8 +251,7 @@ impl Task {
     fn obey(&mut self, slot: &Slot) {
         let (key, wishes) = (slot.key, slot.take_wishes());
         if wishes.create {
-            self.state
-                .add(key, slot.watch.key_range().clone(), slot.start_revision);
+            self.state.add(key, slot.watch.keys(), slot.start_revision);
         }
         if wishes.resume {
             self.state.drained(key);

@@ -21,7 +21,7 @@ pub struct Builder {
     binary: Option<PathBuf>,
     client_ports: Vec<u16>,
     partitionable: bool,
-    tls: bool,
+    pub(super) tls: bool,
     client_cert_auth: bool,
 }
 
@@ -137,6 +137,7 @@ impl Builder {
             relays,
             dir,
             _janitor: janitor,
+            builder: self.clone(),
         };
         // One after the other: a new member first asks its peers whether it was ever a member, and would wait a whole second
         // for one that listens but does not answer yet, because it is asking the same.
@@ -151,7 +152,7 @@ impl Builder {
         Ok(cluster)
     }
 
-    fn flags(
+    pub(super) fn flags(
         &self,
         i: usize,
         client: &Port,

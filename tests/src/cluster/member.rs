@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Runs etcd ("$@") as a child, prints its pid, and exits with its status. The inner shell blocks on a pipe whose other end the
@@ -36,6 +36,9 @@ until rm -rf -- "$1" 2>/dev/null || [ "$tries" -ge 100 ]; do
     sleep 0.1
 done
 "#;
+
+/// How long a process may take to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// A running etcd.  Dropping it kills and reaps it.
 #[derive(Debug)]
@@ -73,6 +76,26 @@ impl Process {
             bail!("etcd has already ended with {status}");
         }
         kill_process(self.etcd, signal).context("cannot signal etcd")
+    }
+
+    /// Stops it, and returns when it has stopped: until then it still answers.
+    pub(super) fn stop(&mut self) -> Result<()> {
+        self.signal(Signal::STOP)?;
+        let start = Instant::now();
+        while !self.is_stopped()? {
+            ensure!(start.elapsed() < STOP_LIMIT, "etcd has not stopped");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn is_stopped(&self) -> Result<bool> {
+        let pid = self.etcd.as_raw_nonzero().to_string();
+        let ps = Command::new("ps")
+            .args(["-o", "stat=", "-p", &pid])
+            .output()
+            .context("cannot run ps")?;
+        Ok(ps.stdout.starts_with(b"T"))
     }
 
     /// How etcd ended, if it has.

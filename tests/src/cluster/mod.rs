@@ -17,6 +17,7 @@
 //! Suites that kill nothing take a [`Target`] instead: one member for the whole test binary, or the user's own cluster.
 
 mod builder;
+mod join;
 mod member;
 mod partition;
 mod query;
@@ -55,6 +56,7 @@ pub struct Cluster {
     relays: Option<Relays>,
     dir: TempDir,
     _janitor: Janitor,
+    builder: Builder,
 }
 
 #[derive(Debug)]
@@ -128,12 +130,15 @@ impl Cluster {
         self.end(i, Signal::TERM).await
     }
 
-    /// Stops member `i` with SIGSTOP: its sockets stay open, nothing answers.
+    /// Stops member `i` with SIGSTOP, and returns when it has stopped: its sockets stay open, nothing answers.
     ///
     /// # Errors
-    /// When it is not running.
+    /// When it is not running, or has not stopped after 5 s.
     pub fn pause(&self, i: usize) -> Result<()> {
-        self.members[i].signal(Signal::STOP)
+        lock(&self.members[i].process)
+            .as_mut()
+            .context("the member is not running")?
+            .stop()
     }
 
     /// Lets a member that was paused go on (SIGCONT).

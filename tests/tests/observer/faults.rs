@@ -13,6 +13,7 @@ use etcd_tests::proxy::Proxy;
 use etcd_tests::wait;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::{Change, LIMIT, Replica, change, client, history, reset, until};
 
@@ -54,7 +55,7 @@ impl Writer {
     async fn more(&mut self, changes: usize) {
         let target = *self.written.borrow() + changes;
         let written = self.written.wait_for(|&written| written >= target);
-        tokio::time::timeout(LIMIT, written).await.unwrap().unwrap();
+        timeout(LIMIT, written).await.unwrap().unwrap();
     }
 
     async fn stop(self) {
@@ -77,7 +78,7 @@ async fn is_exactly_history(
     range: KeyRange,
     last: &str,
 ) {
-    let (changes, revision) = followed.await.unwrap();
+    let (changes, revision) = timeout(LIMIT, followed).await.unwrap().unwrap();
     let expected = history(endpoint, &range, revision + 1, last).await;
     let wrong = changes.iter().zip(&expected).position(|(a, b)| a != b);
     let at = wrong.unwrap_or(changes.len().min(expected.len()));

@@ -1,15 +1,17 @@
 //! What is emitted, and that nothing is left behind.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use etcd_core::{Client, Compare, Delete, Error, KeyRange, Put, Txn};
 use etcd_recipes::Observer;
+use etcd_recipes::observer::Event;
 use etcd_tests::cluster::{Cluster, Target};
 use etcd_tests::proxy::{Direction, Proxy};
 use etcd_tests::wait;
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
-use crate::{Change, LIMIT, changed, client, history, reset, until};
+use crate::{Change, LIMIT, change, changed, client, history, reset, until};
 
 #[tokio::test]
 async fn the_first_event_is_what_is_there_even_if_that_is_nothing() {
@@ -103,6 +105,17 @@ async fn a_single_key_is_followed_without_its_neighbours() {
     assert_eq!(changed(&mut observer).await, Change::delete(delete, &key));
 }
 
+/// The next event of an observer whose client has little patience.
+async fn insist(observer: &mut Observer) -> Event {
+    let start = Instant::now();
+    loop {
+        match timeout(LIMIT, observer.try_next()).await.unwrap() {
+            Ok(event) => return event,
+            Err(error) => assert!(start.elapsed() < LIMIT, "{error}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_observer_goes_on_where_it_was_after_an_error() {
     let (direct, prefix) = client().await;
@@ -111,20 +124,25 @@ async fn an_observer_goes_on_where_it_was_after_an_error() {
     let client = Client::connect(proxy.endpoint()).await.unwrap();
     let hasty = client.timeout(Duration::from_millis(300));
     let mut observer = Observer::prefix(&hasty, &*prefix);
-    proxy.block(Direction::Both);
-    let error = observer.try_next().await.unwrap_err();
-    assert!(matches!(error, Error::Timeout(_)), "{error}");
-    proxy.unblock(Direction::Both);
-    let start = std::time::Instant::now();
-    while let Err(error) = observer.try_next().await {
-        assert!(start.elapsed() < LIMIT, "{error}");
+    // Neither the read nor the watch can be made.
+    for begun in [false, true] {
+        proxy.block(Direction::Both);
+        let error = observer.try_next().await.unwrap_err();
+        assert!(matches!(error, Error::Timeout(_)), "{error}");
+        proxy.unblock(Direction::Both);
+        if !begun {
+            let reset = insist(&mut observer).await;
+            assert!(matches!(reset, Event::Reset { .. }), "{reset:?}");
+        }
     }
-    let put = direct.put(prefix.key("k"), "v").await.unwrap().revision();
-    assert_eq!(
-        changed(&mut observer).await,
-        Change::put(put, prefix.key("k"), "v")
-    );
-
+    let key = prefix.key("k");
+    for value in ["1", "2"] {
+        let put = direct.put(&key, value).await.unwrap().revision();
+        let put = Some(Change::put(put, &key, value));
+        assert_eq!(change(insist(&mut observer).await), put);
+        // Its watch is made again, from where it was.
+        client.cancel_all_watches().await.unwrap();
+    }
     client.close();
     for _ in 0..2 {
         let error = observer.try_next().await.unwrap_err();

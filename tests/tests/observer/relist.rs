@@ -1,10 +1,17 @@
 //! History that was compacted before it could be delivered: the range is read again, and the difference is emitted.
 
+use etcd_core::proto::etcdserverpb::watch_request::RequestUnion;
+use etcd_core::proto::etcdserverpb::{
+    RangeRequest, WatchCreateRequest, WatchRequest, WatchResponse,
+};
+use etcd_core::proto::mvccpb::{self, KeyValue};
+use etcd_core::proto::rpc::Unary;
 use etcd_core::{Client, Compact, Delete, KeyRange};
 use etcd_recipes::Observer;
 use etcd_recipes::observer::Event;
 use etcd_tests::cluster::Cluster;
 use etcd_tests::proxy::Proxy;
+use etcd_tests::scripted::{Incoming, Request, Scripted};
 
 use crate::{Change, Replica, changed, next, reset};
 
@@ -98,6 +105,11 @@ async fn what_was_compacted_while_cut_off_comes_as_the_difference() {
     for observer in &mut single {
         changed(observer).await;
     }
+    // A key that has come and gone is not in the difference.
+    bench.put("h", "").await;
+    bench.direct.delete("h").await.unwrap();
+    assert_eq!(changed(&mut all).await.key, "h");
+    assert_eq!(changed(&mut all).await.value, None);
 
     bench.cut_off();
     let expected = bench.change_and_compact().await;
@@ -130,6 +142,53 @@ async fn what_was_compacted_before_the_watch_began_comes_as_the_difference() {
     }
     let next = bench.put("d", "new").await;
     assert_eq!(changed(&mut observer).await, next);
+}
+
+/// The next watch to be created on a stream, and the answer that confirms it.
+async fn created(stream: &mut Incoming) -> (WatchCreateRequest, WatchResponse) {
+    let request: WatchRequest = stream.decode().await.unwrap();
+    let Some(RequestUnion::CreateRequest(create)) = request.request_union else {
+        unreachable!("{request:?}");
+    };
+    let answer = WatchResponse {
+        header: Some(stream.request().header()),
+        watch_id: create.watch_id,
+        created: true,
+        ..WatchResponse::default()
+    };
+    (create, answer)
+}
+
+#[tokio::test]
+async fn a_watch_that_is_refused_because_of_compaction_is_made_after_a_second_read() {
+    let server = Scripted::start(Request::usual).await.unwrap();
+    let client = Client::connect(server.endpoint()).await.unwrap();
+    let mut observer = Observer::new(&client, "k");
+    let (_, revision) = reset(&mut observer).await;
+    let serving = async {
+        let mut refused = server.next_stream().await;
+        let (_, mut answer) = created(&mut refused).await;
+        (answer.canceled, answer.compact_revision) = (true, revision + 5);
+        refused.send(&answer).await;
+        let mut stream = server.next_stream().await;
+        let (create, mut answer) = created(&mut stream).await;
+        stream.send(&answer).await;
+        let kv = KeyValue {
+            key: "k".into(),
+            mod_revision: create.start_revision,
+            ..KeyValue::default()
+        };
+        let put = mvccpb::Event {
+            kv: Some(kv),
+            ..mvccpb::Event::default()
+        };
+        (answer.created, answer.events) = (false, vec![put]);
+        stream.send(&answer).await;
+        stream
+    };
+    let (change, _stream) = tokio::join!(changed(&mut observer), serving);
+    assert_eq!(change, Change::put(revision + 1, "k", ""));
+    assert_eq!(server.seen(RangeRequest::PATH), 2);
 }
 
 #[tokio::test]

@@ -1,7 +1,5 @@
 //! Real etcd behind a proxy that cuts connections: what the client says of a put is true.
 
-use std::time::Duration;
-
 use etcd_core::{Client, Error, Outcome};
 use etcd_tests::cluster::{Prefix, Target};
 use etcd_tests::proxy::{Close, Direction, Proxy};
@@ -88,7 +86,7 @@ async fn what_is_said_of_a_put_is_true_wherever_it_is_cut() {
             };
             // Each its own client, whose first reconnect is at once.
             let client = Client::connect(proxy.endpoint()).await.unwrap();
-            let client = client.timeout(Duration::from_secs(5));
+            let client = client.timeout(LIMIT);
             let key = prefix.key(format!("{direction:?}-{bytes}"));
             proxy.cut_after(direction, bytes, close);
             let put = client.put(&key, "v").await;

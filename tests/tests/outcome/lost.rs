@@ -137,7 +137,7 @@ async fn a_put_that_is_not_answered_in_time_is_unknown() {
         error.to_string().contains("waiting for the reply"),
         "{error}"
     );
-    assert!((limit..limit + Duration::from_secs(1)).contains(&elapsed));
+    assert!(elapsed >= limit);
     wait::until("its stream is reset", LIMIT, async || {
         server.resets().len() == 1
     })
@@ -164,4 +164,41 @@ async fn a_put_to_a_member_that_fell_silent_is_not_sent_elsewhere() {
     assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
     assert!(error.to_string().contains("no answer to a PING"), "{error}");
     assert_eq!(seen(&servers, PUT).iter().sum::<usize>(), 1);
+}
+
+const ATTEMPT: Duration = Duration::from_millis(700);
+
+/// With a time limit for each attempt, and none for silence.
+async fn impatient(servers: &[Scripted]) -> Client {
+    let builder = Client::builder().endpoints(servers.iter().map(Scripted::endpoint));
+    let builder = builder.suspect_after(Duration::from_secs(60));
+    let builder = builder.read_attempt_timeout(ATTEMPT);
+    builder.connect().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_read_that_takes_long_is_asked_elsewhere() {
+    let (servers, other) = pair(|_| Reply::silence()).await;
+    let client = impatient(&servers).await;
+    crate::both_active(&client).await;
+    other.close();
+    let start = Instant::now();
+    client.get("k").await.unwrap();
+    assert!(start.elapsed() >= ATTEMPT);
+    assert_eq!(seen(&servers, RANGE), [1, 1]);
+}
+
+/// Asking the same member again would only begin its work anew.
+#[tokio::test]
+async fn a_read_that_takes_long_is_waited_for_where_nobody_else_can_answer() {
+    let server = crate::server(|get| Reply::delay(2 * ATTEMPT, get.usual())).await;
+    let servers = [server];
+    let client = impatient(&servers).await;
+    client.get("k").await.unwrap();
+    client
+        .endpoint(servers[0].endpoint())
+        .get("k")
+        .await
+        .unwrap();
+    assert_eq!((servers[0].seen(RANGE), servers[0].resets().len()), (2, 0));
 }

@@ -108,12 +108,18 @@ async fn a_cancellation_that_is_not_answered_ends_with_the_time_limit_and_holds(
 async fn a_cancellation_is_confirmed_by_the_loss_of_the_connection() {
     let setup = setup().await;
     let watcher = setup.client.watch("k").await.unwrap();
+    // Keeps the stream, which would otherwise end with its last watch, cancelled or not.
+    let mut other = setup.client.watch("k").await.unwrap();
     setup.proxy.block(Direction::Both);
     let mut cancelled = Box::pin(watcher.cancel());
     let early = timeout(Duration::from_millis(50), &mut cancelled).await;
     assert!(early.is_err(), "the member has not confirmed it");
     setup.proxy.reset_all();
     cancelled.await.unwrap();
+    setup.proxy.unblock(Direction::Both);
+    setup.direct.put("k", "1").await.unwrap();
+    assert_eq!(text("", &next(&mut other).await.events), ["put k 1"]);
+    assert_eq!(counts(&setup).await.1, 1);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! A scripted member whose watch streams are in the hands of the test.
 
+use std::time::Duration;
+
 use etcd_core::Client;
 use etcd_core::proto::etcdserverpb::watch_request::RequestUnion;
 use etcd_core::proto::etcdserverpb::{
@@ -14,6 +16,10 @@ use crate::LIMIT;
 
 /// The RPC.
 pub(crate) const WATCH: &str = "/etcdserverpb.Watch/Watch";
+
+/// How long a client takes at most to leave a stream that it must leave. Shorter than the 5 s after which it would leave it anyway
+/// because a create is not answered.
+const LEAVE: Duration = Duration::from_secs(4);
 
 /// The id of answers that are for no watcher.
 pub(crate) const NONE: i64 = -1;
@@ -146,7 +152,7 @@ impl Stream {
     /// Waits until the client has left the stream.
     pub(crate) async fn left(&mut self) {
         let left = async { while self.0.message().await.is_some() {} };
-        timeout(LIMIT, left)
+        timeout(LEAVE, left)
             .await
             .expect("the stream is still in use");
     }

@@ -122,7 +122,9 @@ async fn a_watch_that_has_delivered_nothing_resumes_where_it_began() {
         direct,
         ..
     } = &setup;
+    let before = direct.put("k", "0").await.unwrap().revision();
     let mut watcher = client.watch("k").await.unwrap();
+    assert_eq!(watcher.start_revision(), before + 1);
     proxy.block(Direction::ToClient);
     let first = direct.put("k", "1").await.unwrap().revision();
     direct.put("k", "2").await.unwrap();

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use etcd_core::{Batch, Client, Compact, Error, KeyRange, Watcher};
+use etcd_tests::proxy::Direction;
 use etcd_tests::wait;
 use futures_util::future::{join_all, try_join_all};
 
@@ -85,30 +86,59 @@ async fn a_reader_that_does_not_read_is_parked_loses_nothing_and_delays_nobody()
     registered(&setup, 2).await;
 }
 
+/// Watchers that are parked, and the last revision of what they are to read.
+async fn parked(setup: &Setup, client: &Client, count: usize) -> (Vec<Watcher>, i64) {
+    let watches = (0..count).map(|_| client.watch(KeyRange::prefix("k/")));
+    let watchers = try_join_all(watches).await.unwrap();
+    let last = write(&setup.direct, 5 * QUEUE).await;
+    registered(setup, 0).await;
+    (watchers, last)
+}
+
+/// Reads them all at once, and checks what they get.
+async fn read_all(setup: &Setup, mut watchers: Vec<Watcher>, last: i64) {
+    let read = watchers.iter_mut().map(|watcher| up_to(watcher, last));
+    let batches = join_all(read).await;
+    for (watcher, batches) in watchers.iter().zip(&batches) {
+        check(setup, watcher, last, batches).await;
+    }
+    registered(setup, watchers.len()).await;
+}
+
 #[tokio::test]
 async fn many_parked_readers_catch_up_one_after_the_other_although_connections_drop() {
     let setup = setup().await;
     let client = holds_little(&setup).await;
-    let mut watchers = Vec::new();
-    for _ in 0..12 {
-        watchers.push(client.watch(KeyRange::prefix("k/")).await.unwrap());
-    }
-    let last = write(&setup.direct, 5 * QUEUE).await;
-    registered(&setup, 0).await;
-    // Some give up while they catch up: that must not keep the others waiting.
-    for mut watcher in watchers.split_off(8) {
-        next(&mut watcher).await;
-    }
-    let read = watchers.iter_mut().map(|watcher| up_to(watcher, last));
+    let (watchers, last) = parked(&setup, &client, 8).await;
     let cut = async {
-        setup.proxy.reset_all();
-        last
+        for _ in 0..3 {
+            let streams = counts(&setup).await.2;
+            setup.proxy.reset_all();
+            wait::until("there is a new stream", LIMIT, async || {
+                counts(&setup).await.2 > streams
+            })
+            .await
+            .unwrap();
+        }
     };
-    let (batches, last) = tokio::join!(join_all(read), cut);
-    for (watcher, batches) in watchers.iter().zip(&batches) {
-        check(&setup, watcher, last, batches).await;
+    tokio::join!(read_all(&setup, watchers, last), cut);
+}
+
+#[tokio::test]
+async fn readers_that_give_up_while_they_catch_up_hold_nobody_back() {
+    let setup = setup().await;
+    let client = holds_little(&setup).await;
+    let (mut watchers, last) = parked(&setup, &client, 10).await;
+    // So many as may catch up at a time are about to, and stay so.
+    let mut first = watchers.split_off(6);
+    setup.proxy.block(Direction::ToClient);
+    for watcher in &mut first {
+        next(watcher).await;
     }
-    registered(&setup, 8).await;
+    registered(&setup, 4).await;
+    drop(first);
+    setup.proxy.unblock(Direction::ToClient);
+    read_all(&setup, watchers, last).await;
 }
 
 #[tokio::test]

@@ -40,10 +40,13 @@ impl State {
             self.dropped += 1;
             return;
         }
-        let Ok(complete) = watcher.cursor.event(event, len) else {
-            watcher.cursor.interrupted();
-            self.reading = None;
-            return self.reopen("events of one watcher are not in the order of their revisions");
+        let complete = match watcher.cursor.event(event, len) {
+            Ok(complete) => complete,
+            Err(untrusted) => {
+                watcher.cursor.interrupted();
+                self.reading = None;
+                return self.reopen(untrusted);
+            }
         };
         let too_large = watcher.cursor.open_bytes() > self.limits.max_revision_bytes;
         self.deliver(key, complete);

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use self::server::Server;
 use super::tests::limits;
 use super::*;
+use crate::range::KeyRange;
 use crate::watch::decode::{Decoder, Item};
 use crate::watch::queue::{Queue, QueueLimits};
 

@@ -2,6 +2,7 @@
 
 mod create;
 mod end;
+mod namespace;
 mod park;
 mod resume;
 
@@ -9,6 +10,7 @@ use etcd_proto::etcdserverpb::{ResponseHeader, WatchResponse};
 use etcd_proto::mvccpb::{Event, KeyValue};
 
 use super::*;
+use crate::range::KeyRange;
 
 const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
 const NO_LEADER: &str = "rpc error: code = Unavailable desc = etcdserver: no leader";

@@ -98,3 +98,30 @@ fn a_revision_cut_by_a_break_comes_again_whole() {
         (Do::Events(1, &[6, 6]), "6x2 to 1"),
     ]);
 }
+
+#[test]
+fn a_cancellation_that_could_not_be_sent_is_not_sent_on_the_next_stream() {
+    let now = Instant::now();
+    let mut state = State::new(limits());
+    state.opened("http://a".into(), now);
+    for id in [1, 2] {
+        state.add(id as Key, KeyRange::prefix("k"), 5);
+        assert!(state.next_request(now).is_some());
+        let created = WatchResponse {
+            created: true,
+            ..response(id, 9)
+        };
+        state.end(&created, now);
+    }
+    state.cancel(1, false);
+    state.lost();
+    state.opened("http://b".into(), now);
+    // The id is now that of another watcher.
+    let create = Request::Create {
+        key: 2,
+        watch_id: 1,
+        start_revision: 5,
+    };
+    assert_eq!(state.next_request(now), Some(create));
+    assert_eq!(state.next_request(now), None);
+}

@@ -1,0 +1,64 @@
+//! Versions of etcd, as far as they can be compared.
+
+use std::fmt;
+
+/// Major, minor, patch. A pre-release counts as its release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Version([u32; 3]);
+
+impl Version {
+    /// Reads `3`, `3.5`, `3.5.21`, `3.6.0-rc.1`, `v3.5`; `None` if it is no version.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let text = text.strip_prefix('v').unwrap_or(text);
+        let release = text.split(['-', '+']).next()?;
+        let mut numbers = [0; 3];
+        for (i, number) in release.split('.').enumerate() {
+            let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+            *numbers.get_mut(i)? = number.parse().ok().filter(|_| digits)?;
+        }
+        Some(Self(numbers))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [major, minor, patch] = self.0;
+        write!(f, "{major}.{minor}.{patch}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        let version = |text| Version::parse(text).unwrap();
+        for (text, same) in [
+            ("3", "3.0.0"),
+            ("3.5", "3.5.0"),
+            ("v3.5.21", "3.5.21"),
+            ("3.6.0-rc.1", "3.6.0"),
+            ("3.5.4+git", "3.5.4"),
+        ] {
+            assert_eq!(version(text).to_string(), same);
+        }
+        let ascending = ["3.4.34", "3.5", "3.5.9", "3.5.21", "3.10", "4"].map(version);
+        assert!(ascending.is_sorted());
+        for text in [
+            "",
+            "v",
+            "3.",
+            ".5",
+            "3.5.1.2",
+            "3.x",
+            "+3.5",
+            "3. 5",
+            "latest",
+            "99999999999.1",
+            "3.-5",
+        ] {
+            assert_eq!(Version::parse(text), None, "{text}");
+        }
+    }
+}

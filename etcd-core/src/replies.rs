@@ -1,0 +1,196 @@
+//! Calls with one request and many replies. They go on a connection that may wait for its readers.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use prost::Message;
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
+
+use crate::backoff::Backoff;
+use crate::client::Client;
+use crate::error::{Decision, Error, Outcome, Result, decide};
+use crate::net::{Inbound, Metadata};
+use crate::pool::state::Want;
+use crate::pool::{EndpointId, Lane, Prefer};
+
+/// The replies to one request, in order. Dropping it ends the call on the server.
+pub(crate) struct Replies<M> {
+    path: &'static str,
+    inbound: Inbound,
+    endpoint: EndpointId,
+    name: Arc<str>,
+    /// The first reply, when it was waited for and not taken yet.
+    first: Option<M>,
+    over: bool,
+    /// Of the call as a whole; only if the caller has set one.
+    deadline: Option<Pin<Box<Sleep>>>,
+    started: Instant,
+    /// Keeps the client open, and knows its limits.
+    client: Client,
+}
+
+impl<M: Message + Default + 'static> Replies<M> {
+    /// The next reply; `None` when the server has ended the call well, and after an error. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Result<Option<M>> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<M>>> {
+        if self.first.is_some() || self.over {
+            return Poll::Ready(Ok(self.first.take()));
+        }
+        let limit = self.client.shared.options.receive_limit;
+        let reply = match self.inbound.poll_message(cx, limit) {
+            Poll::Ready(Ok(reply)) => self.named(reply),
+            Poll::Ready(Err(error)) => Err(self.client.closed_or(error)),
+            Poll::Pending => {
+                let deadline = self.deadline.as_mut();
+                if deadline.is_none_or(|deadline| deadline.as_mut().poll(cx).is_pending()) {
+                    return Poll::Pending;
+                }
+                Err(self.late())
+            }
+        };
+        self.over = !matches!(reply, Ok(Some(_)));
+        Poll::Ready(reply)
+    }
+
+    /// The first reply, if it was waited for and has not been taken yet.
+    pub(crate) fn first(&self) -> Option<&M> {
+        self.first.as_ref()
+    }
+
+    /// The endpoint that answers.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// With its keys as the caller names them.
+    fn named(&self, mut reply: Option<M>) -> Result<Option<M>> {
+        if let (Some(namespace), Some(reply)) = (&self.client.view().namespace, &mut reply) {
+            let mapped = namespace.leave(self.path, reply);
+            mapped.map_err(|foreign| foreign.at(&self.name))?;
+        }
+        Ok(reply)
+    }
+
+    fn late(&self) -> Error {
+        let elapsed = self.started.elapsed();
+        let name = Some(self.name.clone());
+        Error::timeout(elapsed, "the reply", Outcome::Unknown, name, Vec::new())
+    }
+}
+
+impl Client {
+    /// Sends `request`, a read, and waits for the first reply; until then other endpoints are tried, within the time limit
+    /// of a call. After that only a time limit of the view bounds the call.
+    pub(crate) async fn read<M: Message + Default + 'static>(
+        &self,
+        path: &'static str,
+        mut request: impl Message + 'static,
+    ) -> Result<Replies<M>> {
+        self.prepare(path, &mut request)?;
+        let until = Instant::now() + self.time_limit();
+        let mut backoff = Backoff::new(Duration::from_millis(25), 2.0, Duration::from_secs(1));
+        let mut avoid = None;
+        loop {
+            let mut replies: Replies<M> = self.ask(path, &request, avoid, until).await?;
+            let error = match replies.next().await {
+                Ok(first) => {
+                    replies.first = first;
+                    return Ok(replies);
+                }
+                Err(error) => error,
+            };
+            let wait = backoff.next().unwrap_or_default();
+            let again = !matches!(
+                decide(&error, true),
+                Decision::Fail | Decision::Reauthenticate
+            );
+            if !again || Instant::now() + wait > until {
+                return Err(error);
+            }
+            tracing::debug!(path, endpoint = %replies.name, %error, "call is tried again");
+            self.pool().report(replies.endpoint, &error);
+            avoid = Some(replies.endpoint);
+            sleep(wait).await;
+        }
+    }
+
+    /// Sends `request`; returns before it is answered.
+    pub(crate) async fn open<M: Message + Default>(
+        &self,
+        path: &'static str,
+        mut request: impl Message + 'static,
+    ) -> Result<Replies<M>> {
+        self.prepare(path, &mut request)?;
+        let until = Instant::now() + self.time_limit();
+        self.ask(path, &request, None, until).await
+    }
+
+    async fn ask<M: Message + Default>(
+        &self,
+        path: &'static str,
+        request: &impl Message,
+        avoid: Option<EndpointId>,
+        until: Instant,
+    ) -> Result<Replies<M>> {
+        let (pool, started) = (self.pool(), Instant::now());
+        let pinned = self.pinned()?;
+        let want = Want {
+            pinned,
+            ..Want::default()
+        };
+        if !self.view().wait_ready && pool.pick(&want).is_none() {
+            return Err(Error::no_active_endpoint(pool.reports()));
+        }
+        let metadata = Metadata {
+            require_leader: self.view().require_leader.unwrap_or(false),
+        };
+        let opened = async {
+            let stream = pool
+                .open_in(Lane::Bulk, path, Prefer::Any, avoid, pinned, metadata)
+                .await?;
+            stream.tx.send_last(request).await?;
+            Ok((stream.endpoint, stream.name, stream.rx))
+        };
+        let (endpoint, name, inbound) = match timeout_at(until, opened).await {
+            Ok(opened) => opened.map_err(|error| self.closed_or(error))?,
+            Err(_) => {
+                let reports = pool.reports();
+                return Err(Error::timeout(
+                    started.elapsed(),
+                    "an active endpoint",
+                    Outcome::NotApplied,
+                    None,
+                    reports,
+                ));
+            }
+        };
+        let own_limit = self.view().timeout.is_some();
+        Ok(Replies {
+            path,
+            inbound,
+            endpoint,
+            name,
+            first: None,
+            over: false,
+            deadline: own_limit.then(|| Box::pin(sleep_until(until))),
+            started,
+            client: self.clone(),
+        })
+    }
+
+    /// What an error of a connection is when it was the client that closed it.
+    fn closed_or(&self, error: Error) -> Error {
+        match error {
+            Error::Connection(lost) if self.pool().is_closed() => Error::Closed {
+                outcome: lost.outcome,
+            },
+            error => error,
+        }
+    }
+}
