@@ -1,6 +1,10 @@
 //! TLS: what a client makes of every kind of certificate and server, and that nothing leaves it before both are right.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
 
 mod client_certificates;
 mod config;

@@ -22,7 +22,7 @@ async fn accepted(identity: Identity, host: &str, tls: Tls) {
     let server = serve(identity.server().unwrap()).await;
     let client = dial(&named(&server, host), tls).await.unwrap();
     client.put("k", "v").await.unwrap();
-    let asked_for = (host.parse::<std::net::IpAddr>().is_err()).then(|| host);
+    let asked_for = (host.parse::<std::net::IpAddr>().is_err()).then_some(host);
     let handshake = server.handshakes()[0].clone().unwrap();
     assert_eq!(handshake.server_name.as_deref(), asked_for, "SNI");
     assert_eq!(handshake.client, None);
