@@ -109,13 +109,7 @@ impl Connection {
     where
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let endpoint = options.endpoint;
-        let name = endpoint.url().clone();
-        let scheme = if endpoint.is_tls() {
-            Scheme::HTTPS
-        } else {
-            Scheme::HTTP
-        };
+        let name = options.endpoint.url().clone();
         let lost = |error: &h2::Error| {
             Error::connection(name.clone(), Outcome::NotApplied, outcome::describe(error))
         };
@@ -124,28 +118,8 @@ impl Connection {
             .handshake::<_, Bytes>(io)
             .await
             .map_err(|e| lost(&e))?;
-        let shared = Arc::new(Shared {
-            name: name.clone(),
-            ping: options.ping,
-            wake: Arc::new(TaskWake::new()),
-            condition: watch::Sender::new(Condition::Alive),
-            cause: OnceLock::new(),
-            rtt: AtomicU64::new(0),
-            in_flight: AtomicUsize::new(0),
-            streams: AtomicUsize::new(0),
-            probe: AtomicBool::new(false),
-            retiring: AtomicBool::new(false),
-            queue: Mutex::new(Queue {
-                sender: Some(sender.clone()),
-                ..Queue::default()
-            }),
-            room: Arc::new(Semaphore::new(settings::QUEUE_PERMITS)),
-            heads: Mutex::new(Heads::new(
-                scheme,
-                endpoint.authority().clone(),
-                &options.headers,
-            )),
-        });
+        let receive_limit = options.receive_limit;
+        let shared = Arc::new(Shared::new(options, sender.clone()));
         let connection = Connection(Arc::new(Handle(shared.clone())));
         let (ready, is_ready) = oneshot::channel();
         let Some(ping) = h2.ping_pong() else {
@@ -163,7 +137,7 @@ impl Connection {
             tap,
             pulse,
             ready,
-            options.receive_limit,
+            receive_limit,
         ));
         match is_ready.await {
             Ok(()) => Ok(connection),
@@ -283,6 +257,37 @@ impl Drop for Handle {
 }
 
 impl Shared {
+    fn new(options: ConnectionOptions, sender: SendRequest<Bytes>) -> Self {
+        let endpoint = options.endpoint;
+        let scheme = if endpoint.is_tls() {
+            Scheme::HTTPS
+        } else {
+            Scheme::HTTP
+        };
+        Self {
+            name: endpoint.url().clone(),
+            ping: options.ping,
+            wake: Arc::new(TaskWake::new()),
+            condition: watch::Sender::new(Condition::Alive),
+            cause: OnceLock::new(),
+            rtt: AtomicU64::new(0),
+            in_flight: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
+            probe: AtomicBool::new(false),
+            retiring: AtomicBool::new(false),
+            queue: Mutex::new(Queue {
+                sender: Some(sender),
+                ..Queue::default()
+            }),
+            room: Arc::new(Semaphore::new(settings::QUEUE_PERMITS)),
+            heads: Mutex::new(Heads::new(
+                scheme,
+                endpoint.authority().clone(),
+                &options.headers,
+            )),
+        }
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
