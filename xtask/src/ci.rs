@@ -46,6 +46,18 @@ const STEPS: &[Step] = &[
         "clippy --workspace --all-targets --all-features -- -D warnings",
     ),
     step("tests", "test --workspace"),
+    // etcd serves HTTP/2 with another implementation where it does so over TLS.
+    Step {
+        env: &[("ETCD_TESTS_TLS", "1")],
+        ..step(
+            "connections, pool and failover over TLS",
+            "test -p etcd-tests --test calls --test outcome --test reads --test failover --test reconnect --test liveness --test kv --test txn",
+        )
+    },
+    step(
+        "TLS by aws-lc-rs",
+        "test -p etcd-tests --features aws-lc-rs --test tls",
+    ),
     Step {
         env: &[("RUSTDOCFLAGS", "-D warnings")],
         ..step("documentation", "doc --workspace --no-deps")
