@@ -17,6 +17,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("grpc", crate::net::fuzz::grpc),
     ("status", crate::net::fuzz::status),
     ("connection", crate::net::fuzz::connection),
+    ("handshake", crate::net::fuzz::handshake),
     ("watch_decode", crate::watch::fuzz::decode),
     ("watch", crate::watch::fuzz::watch),
     ("lease", crate::lease::fuzz::lease),
@@ -25,4 +26,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("namespace", crate::namespace::fuzz::namespace),
     ("errors", crate::error::fuzz::errors),
     ("text", text::text),
+    ("tls", crate::tls::fuzz::tls),
 ];

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Input;
 use crate::error::Error;
-use crate::net::endpoint::Endpoint;
+use crate::net::endpoint::{Address, Endpoint};
 use crate::options::ClientBuilder;
 use crate::pool::Version;
 
@@ -13,14 +13,15 @@ use crate::pool::Version;
 /// it is read as the same one.
 pub(super) fn text(data: &[u8]) {
     let mut input = Input::new(data);
-    let way = input.byte() % 4;
+    let (way, tls) = (input.byte() % 4, input.flag());
     let text = String::from_utf8_lossy(input.rest());
     match way {
-        0 => match Endpoint::parse(&text) {
+        0 => match Endpoint::parse(&text, tls) {
             Ok(endpoint) => {
-                let again = Endpoint::parse(endpoint.url()).ok();
+                let again = Endpoint::parse(endpoint.url(), tls).ok();
                 assert_eq!(again.as_ref(), Some(&endpoint), "{text:?}");
-                assert!(endpoint.port() != 0 && !endpoint.host().is_empty());
+                assert_eq!(endpoint.is_tls(), tls);
+                assert!(!matches!(endpoint.address(), Address::Tcp { port: 0, .. }));
             }
             Err(error) => refused(&error),
         },
@@ -46,7 +47,7 @@ fn built(builder: &ClientBuilder) {
         Ok(()) => assert!(Instant::now().checked_add(longest(builder)).is_some()),
         Err(error) => refused(&error),
     }
-    if let Err(error) = Endpoint::parse_list(&builder.endpoints) {
+    if let Err(error) = Endpoint::parse_list(&builder.endpoints, builder.options.tls.is_some()) {
         refused(&error);
     }
 }

@@ -2,23 +2,24 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use futures_util::task::noop_waker_ref;
-use http::uri::Authority;
 use http::{HeaderMap, HeaderValue};
 use tokio::io::{AsyncRead, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::time::timeout;
 
+use super::endpoint::Endpoint;
 use super::frames::{CLIENT_PREFACE, DATA, FrameSeen, Frames, HEADERS};
 use super::grpc::{Deframer, Malformed, Whole, status as read_status};
 use super::tap::tap;
-use super::{Connection, ConnectionOptions, Headers, Metadata, Step};
-use crate::error::{Code, Error};
+use super::{Connection, ConnectionOptions, Headers, Metadata, Step, tls};
+use crate::error::{Code, Error, TlsError};
 use crate::fuzz::Input;
+use crate::tls::{Context, Tls};
 
 /// The limit of a message, in bytes.
 const LIMIT: usize = 1_000;
@@ -39,7 +40,7 @@ pub(crate) fn frames(data: &[u8]) {
 
     let (mut io, handle) = tap(Pieces(pieces.into_iter()));
     let mut read = Vec::new();
-    let mut cx = Context::from_waker(noop_waker_ref());
+    let mut cx = task::Context::from_waker(noop_waker_ref());
     while let Poll::Ready(Ok(())) = read_some(&mut io, &mut cx, &mut read) {}
     assert_eq!(read, bytes);
     let (frames, news) = (seen(0, [bytes]), handle.take_news());
@@ -59,7 +60,7 @@ fn seen<'a>(preface: u64, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Fra
 /// Appends up to a few bytes to `into`; an error at the end.
 fn read_some(
     io: &mut (impl AsyncRead + Unpin),
-    cx: &mut Context<'_>,
+    cx: &mut task::Context<'_>,
     into: &mut Vec<u8>,
 ) -> Poll<io::Result<()>> {
     let mut room = [0; 7];
@@ -80,7 +81,7 @@ struct Pieces(std::vec::IntoIter<Bytes>);
 impl AsyncRead for Pieces {
     fn poll_read(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        _: &mut task::Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         into.put_slice(&self.0.next().unwrap_or_default());
@@ -171,27 +172,68 @@ pub(crate) fn status(data: &[u8]) {
 
 /// A server that sends anything: a call over it ends, at the latest when the connection does.
 pub(crate) fn connection(data: &[u8]) {
+    ends(talk(data));
+}
+
+/// A server that sends anything: a handshake with it fails, at the latest when the connection ends.
+pub(crate) fn handshake(data: &[u8]) {
+    /// It trusts anybody, so that it is not the certificate for which it fails.
+    static CONTEXT: LazyLock<Option<Context>> =
+        LazyLock::new(|| Context::new(Tls::new().danger_accept_invalid_certs()).ok());
+    let (Some(context), mut input) = (&*CONTEXT, Input::new(data)) else {
+        return;
+    };
+    let way = input.byte();
+    let Some(name) = context.server_name("a") else {
+        return;
+    };
+    ends(async {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        let server = async move {
+            for piece in Input::new(&[way]).pieces(input.rest()) {
+                if theirs.write_all(&piece).await.is_err() {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let (result, ()) = tokio::join!(tls::handshake(Box::new(ours), context, name), server);
+        assert!(result.is_err(), "nobody knows a key");
+        let _ = result.err().as_ref().map(shown);
+    });
+}
+
+fn shown(error: &TlsError) {
+    let text = error.to_string();
+    assert!(!text.contains(char::is_control), "{text:?}");
+}
+
+fn ends(task: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build();
     let Ok(runtime) = runtime else { return };
-    let ended = runtime.block_on(async { timeout(SOON, talk(data)).await });
-    assert!(ended.is_ok(), "a call did not end with its connection");
+    let ended = runtime.block_on(async { timeout(SOON, task).await });
+    assert!(ended.is_ok(), "it did not end with its connection");
 }
 
 async fn talk(data: &[u8]) {
     let mut input = Input::new(data);
     let one_call = input.flag();
+    let Ok(endpoint) = Endpoint::parse("http://a:2379", false) else {
+        return;
+    };
     let (ours, theirs) = tokio::io::duplex(1 << 16);
+    let socket = tls::plaintext(Box::new(ours));
+    let finding = socket.finding();
     let options = ConnectionOptions {
-        name: Arc::from("http://a:2379"),
-        authority: Authority::from_static("a:2379"),
+        endpoint,
         ping: Arc::new(Mutex::new(super::ping::PingOptions::default())),
         receive_limit: LIMIT,
         headers: Headers::default(),
     };
     let caller = async move {
-        let Ok(connection) = Connection::start(ours, options).await else {
+        let Ok(connection) = Connection::start(socket, options).await else {
             return;
         };
         if one_call {
@@ -201,6 +243,7 @@ async fn talk(data: &[u8]) {
         }
     };
     tokio::join!(caller, serve(theirs, &mut input));
+    let _ = finding.get().map(shown);
 }
 
 async fn call(connection: &Connection) {
