@@ -19,6 +19,7 @@ use std::time::Duration;
 use etcd_core::proto::mvccpb::KeyValue;
 use etcd_core::{Client, Error, Put, Scan, Txn};
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
 /// For conditions that come true soon on an idle machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -55,9 +56,12 @@ fn value(n: usize, size: usize) -> Vec<u8> {
 /// All that comes.
 async fn all(mut scan: Scan) -> Result<Vec<KeyValue>, Error> {
     let mut kvs = Vec::new();
-    while let Some(kv) = scan.try_next().await? {
-        kvs.push(kv);
-    }
-    assert!(scan.try_next().await?.is_none());
+    let end = async {
+        while let Some(kv) = scan.try_next().await? {
+            kvs.push(kv);
+        }
+        scan.try_next().await
+    };
+    assert!(timeout(LIMIT, end).await.unwrap()?.is_none());
     Ok(kvs)
 }

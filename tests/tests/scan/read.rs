@@ -4,7 +4,6 @@ use etcd_core::{Error, Get, Put, SortOrder, SortTarget};
 use etcd_tests::cluster::{Cluster, Prefix, Target};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use tokio::time::timeout;
 
 use super::*;
 
