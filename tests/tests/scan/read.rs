@@ -1,9 +1,12 @@
 use std::collections::HashSet;
+use std::mem;
 
 use etcd_core::{Error, Get, Put, SortOrder, SortTarget};
 use etcd_tests::cluster::{Cluster, Prefix, Target};
+use etcd_tests::wait;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
+use tokio::sync::watch;
 
 use super::*;
 
@@ -153,6 +156,43 @@ async fn a_get_over_the_receive_limit_says_that_a_scan_reads_it() {
         all(client.scan(Get::prefix(&*prefix))).await.unwrap().len(),
         300
     );
+}
+
+#[tokio::test]
+async fn scans_that_nobody_reads_hold_up_no_watch_and_no_call() {
+    const KEYS: usize = 3_000;
+    let cluster = Cluster::start(1).await.unwrap();
+    let client = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
+    fill(&client, "k", KEYS, 4_000).await;
+    let mut watcher = client.watch("live").await.unwrap();
+    // More than fill the window of a connection.
+    let (go, _) = watch::channel(false);
+    let readers: Vec<_> = (0..24)
+        .map(|_| {
+            let (client, mut gone) = (client.clone(), go.subscribe());
+            tokio::spawn(async move {
+                let mut scan = client.scan(Get::prefix("k"));
+                scan.try_next().await.unwrap().unwrap();
+                gone.wait_for(|go| *go).await.unwrap();
+                1 + all(scan).await.unwrap().len()
+            })
+        })
+        .collect();
+    let mut sent = 0.0;
+    let stalled = async || {
+        let metric = cluster.metric(0, "etcd_network_client_grpc_sent_bytes_total", &[]);
+        let before = mem::replace(&mut sent, metric.await.unwrap());
+        sent > (64 << 20) as f64 && sent == before
+    };
+    let waited = wait::until("the server waits for its readers", LIMIT, stalled);
+    waited.await.unwrap();
+    client.put("live", "v").await.unwrap();
+    let batch = timeout(LIMIT, watcher.try_next()).await.unwrap().unwrap();
+    assert_eq!(batch.unwrap().events.len(), 1);
+    go.send_replace(true);
+    for reader in readers {
+        assert_eq!(timeout(LIMIT, reader).await.unwrap().unwrap(), KEYS);
+    }
 }
 
 #[tokio::test]
