@@ -37,6 +37,7 @@ mod clock;
 mod cluster;
 mod compare;
 mod config;
+mod credentials;
 mod election;
 mod error;
 mod guarded;
@@ -55,6 +56,7 @@ mod replies;
 mod request;
 mod snapshot;
 mod table;
+mod token;
 mod txn;
 mod verbs;
 mod watch;
@@ -65,7 +67,8 @@ pub use compare::{Compare, Operand};
 pub use election::LeaderChanges;
 pub use error::{
     BadReply, ClusterChanged, Code, ConnectionLost, EndpointReport, Error, EtcdError, FileFailed,
-    InvalidOption, LostReason, Outcome, Result, ServerError, TimedOut, TooLarge, Unreachable,
+    InvalidOption, LoginFailed, LostReason, Outcome, Result, ServerError, TimedOut, TooLarge,
+    Unreachable,
 };
 pub use etcd_proto as proto;
 pub use etcd_proto::etcdserverpb::AlarmType;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
 use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::error::{Decision, Error, Outcome, Result, decide};
-use crate::net::{Inbound, Metadata};
+use crate::net::{Inbound, Metadata, Token};
 use crate::pool::state::Want;
 use crate::pool::{EndpointId, Lane, Prefer};
 
@@ -20,6 +20,7 @@ use crate::pool::{EndpointId, Lane, Prefer};
 pub(crate) struct Replies<M> {
     path: &'static str,
     inbound: Inbound,
+    token: Token,
     endpoint: EndpointId,
     name: Arc<str>,
     /// The first reply, when it was waited for and not taken yet.
@@ -68,6 +69,11 @@ impl<M: Message + Default + 'static> Replies<M> {
         &self.name
     }
 
+    /// Was the call refused for its token, and may it be made with another one?
+    pub(crate) fn is_stale(&self, error: &Error) -> bool {
+        error.is_auth() && self.client.shared.tokens.refused(&self.token, error)
+    }
+
     /// With its keys as the caller names them.
     fn named(&self, mut reply: Option<M>) -> Result<Option<M>> {
         if let (Some(namespace), Some(reply)) = (&self.client.view().namespace, &mut reply) {
@@ -106,16 +112,17 @@ impl Client {
                 Err(error) => error,
             };
             let wait = backoff.next().unwrap_or_default();
-            let again = !matches!(
-                decide(&error, true),
-                Decision::Fail | Decision::Reauthenticate
-            );
+            let again = match decide(&error, true) {
+                Decision::Fail => false,
+                Decision::Reauthenticate => replies.is_stale(&error),
+                Decision::SameEndpoint | Decision::NextEndpoint | Decision::AfterDelay => true,
+            };
             if !again || Instant::now() + wait > until {
                 return Err(error);
             }
             tracing::debug!(path, endpoint = %replies.name, %error, "call is tried again");
             self.pool().report(replies.endpoint, &error);
-            avoid = Some(replies.endpoint);
+            avoid = Some(replies.endpoint).filter(|_| !error.is_auth());
             sleep(wait).await;
         }
     }
@@ -147,17 +154,18 @@ impl Client {
         if !self.view().wait_ready && pool.pick(&want).is_none() {
             return Err(Error::no_active_endpoint(pool.reports()));
         }
-        let metadata = Metadata {
-            require_leader: self.view().require_leader.unwrap_or(false),
-        };
         let opened = async {
+            let metadata = Metadata {
+                require_leader: self.view().require_leader.unwrap_or(false),
+                token: self.shared.tokens.get().await?,
+            };
             let stream = pool
-                .open_in(Lane::Bulk, path, Prefer::Any, avoid, pinned, metadata)
+                .open_in(Lane::Bulk, path, Prefer::Any, avoid, pinned, &metadata)
                 .await?;
             stream.tx.send_last(request).await?;
-            Ok((stream.endpoint, stream.name, stream.rx))
+            Ok((stream.endpoint, stream.name, stream.rx, stream.token))
         };
-        let (endpoint, name, inbound) = match timeout_at(until, opened).await {
+        let (endpoint, name, inbound, token) = match timeout_at(until, opened).await {
             Ok(opened) => opened.map_err(|error| self.closed_or(error))?,
             Err(_) => {
                 let reports = pool.reports();
@@ -174,6 +182,7 @@ impl Client {
         Ok(Replies {
             path,
             inbound,
+            token,
             endpoint,
             name,
             first: None,

@@ -33,6 +33,7 @@ pub(crate) fn decide(error: &Error, may_repeat: bool) -> Decision {
         | Error::NoActiveEndpoint(_)
         | Error::TooLarge(_)
         | Error::ClusterChanged(_)
+        | Error::Login(_)
         | Error::File(_)
         | Error::Compacted { .. }
         | Error::Lagged { .. }

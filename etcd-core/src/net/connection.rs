@@ -204,7 +204,7 @@ impl Connection {
     pub(crate) async fn open(
         &self,
         path: &'static str,
-        metadata: Metadata,
+        metadata: &Metadata,
     ) -> Result<(Outbound, Inbound)> {
         let shared = &self.0.0;
         let Some(sender) = shared.queue().sender.clone() else {
@@ -350,7 +350,7 @@ impl Shared {
         self.wake.announce();
     }
 
-    pub(super) fn request(&self, path: &'static str, metadata: Metadata) -> http::Request<()> {
+    pub(super) fn request(&self, path: &'static str, metadata: &Metadata) -> http::Request<()> {
         self.heads
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -74,6 +74,17 @@ impl Endpoint {
         host.strip_prefix('[')
             .and_then(|host| host.strip_suffix(']'))
             .unwrap_or(host)
+    }
+
+    /// Can others than this machine read what goes to it?
+    pub(crate) fn is_exposed(&self) -> bool {
+        let host = self.host();
+        let name = host.strip_suffix('.').unwrap_or(host);
+        let here = match name.parse::<IpAddr>() {
+            Ok(address) => address.to_canonical().is_loopback(),
+            Err(_) => name == "localhost" || name.ends_with(".localhost"),
+        };
+        !here
     }
 
     pub(crate) fn port(&self) -> u16 {

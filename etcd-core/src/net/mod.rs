@@ -17,6 +17,7 @@ mod reply;
 mod settings;
 pub(crate) mod stream;
 mod tap;
+mod token;
 mod unary;
 mod wake;
 
@@ -25,3 +26,4 @@ pub(crate) use connection::{Condition, Connection, ConnectionOptions};
 pub(crate) use head::Metadata;
 pub(crate) use headers::Headers;
 pub(crate) use stream::{Inbound, Outbound};
+pub(crate) use token::{CurrentToken, Token};
