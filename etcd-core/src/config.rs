@@ -4,6 +4,7 @@
 #[cfg(feature = "serde")]
 mod de;
 mod duration;
+mod userinfo;
 
 use std::env;
 use std::ffi::OsString;
@@ -12,9 +13,11 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
+use crate::credentials::Credentials;
 use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
 use crate::options::ClientBuilder;
+use crate::tls::Tls;
 
 /// What an option takes, and how it is set.
 #[derive(Clone, Copy)]
@@ -22,16 +25,56 @@ enum Setter {
     /// Text, or a list of text; may be given more than once.
     List(fn(ClientBuilder, Vec<String>) -> ClientBuilder),
     Text(fn(ClientBuilder, String) -> ClientBuilder),
+    /// Text that is repeated nowhere.
+    Secret(fn(ClientBuilder, String) -> ClientBuilder),
     Time(fn(ClientBuilder, Duration) -> ClientBuilder),
     Count(fn(ClientBuilder, usize) -> ClientBuilder),
+    Flag(fn(ClientBuilder, bool) -> ClientBuilder),
     /// A name and a value; may be given more than once.
     Pair(fn(ClientBuilder, &str, &str) -> ClientBuilder),
 }
 
-/// Every option, by the name of its method of the builder.
+/// Every option, by the name of its method of the builder; those of TLS begin with `tls_`.
 const OPTIONS: &[(&str, Setter)] = &[
     ("endpoints", Setter::List(|b, list| b.endpoints(list))),
     ("name", Setter::Text(|b, name| b.name(name))),
+    ("user", Setter::Text(user)),
+    ("password", Setter::Secret(password)),
+    (
+        "allow_plaintext_credentials",
+        Setter::Flag(allow_plaintext_credentials),
+    ),
+    ("tls_ca_file", Setter::List(ca_files)),
+    (
+        "tls_cert_file",
+        Setter::Text(|b, path| with_tls(b, |tls| tls.cert_file(path))),
+    ),
+    (
+        "tls_key_file",
+        Setter::Text(|b, path| with_tls(b, |tls| tls.key_file(path))),
+    ),
+    (
+        "tls_server_name",
+        Setter::Text(|b, name| with_tls(b, |tls| tls.server_name(name))),
+    ),
+    #[cfg(feature = "tls-native-roots")]
+    (
+        "tls_platform_roots",
+        Setter::Flag(|b, yes| with_tls(b, |tls| if yes { tls.platform_roots() } else { tls })),
+    ),
+    #[cfg(feature = "tls-webpki-roots")]
+    (
+        "tls_webpki_roots",
+        Setter::Flag(|b, yes| with_tls(b, |tls| if yes { tls.webpki_roots() } else { tls })),
+    ),
+    (
+        "tls_danger_accept_invalid_certs",
+        Setter::Flag(danger_accept_invalid_certs),
+    ),
+    (
+        "tls_handshake_timeout",
+        Setter::Time(ClientBuilder::tls_handshake_timeout),
+    ),
     ("dial_timeout", Setter::Time(ClientBuilder::dial_timeout)),
     (
         "connect_timeout",
@@ -91,14 +134,18 @@ impl ClientBuilder {
     /// | variable | option |
     /// |---|---|
     /// | `ETCDCTL_ENDPOINTS` | [`endpoints`](Self::endpoints), a comma-separated list |
+    /// | `ETCDCTL_CACERT` | [`Tls::ca_file`], a file |
+    /// | `ETCDCTL_CERT`, `ETCDCTL_KEY` | [`Tls::identity_files`], both or none |
+    /// | `ETCDCTL_USER`, `ETCDCTL_PASSWORD` | [`credentials`](Self::credentials); without the second, the first is `user:password` |
     ///
     /// A variable that is not set, or empty, leaves its option at the default; for the endpoints there is none, and etcdctl's
-    /// own default, this machine, is not taken. More options can be set on what is returned; endpoints are added to these.
+    /// own default, this machine, is not taken. Connections are encrypted if a variable for TLS is set, and never otherwise.
+    /// More options can be set on what is returned; endpoints are added to these.
     ///
     /// # Errors
-    /// `Error::Config`, which names the variable: for endpoints that cannot be used, a value that is not UTF-8, and
-    /// `ETCDCTL_CACERT`, `ETCDCTL_CERT`, `ETCDCTL_KEY`, `ETCDCTL_USER` and `ETCDCTL_PASSWORD`, which are not supported in this
-    /// version: a client without them would not do what the operator asked for.
+    /// `Error::Config`, which names the variable: for endpoints that cannot be used, a value that is not UTF-8, a user without a
+    /// password, for which etcdctl would ask, and a password without a user, which etcdctl would ignore. Files are read when the
+    /// client is made.
     ///
     /// ```no_run
     /// # async fn run() -> etcd_core::Result<()> {
@@ -121,18 +168,52 @@ impl ClientBuilder {
             };
             builder = builder.variable(variable, &value)?;
         }
-        Ok(builder)
+        builder.split_user()
     }
 
     /// Sets what one of etcdctl's variables stands for.
     fn variable(self, variable: &'static str, value: &str) -> Result<Self> {
         match variable {
-            "ETCDCTL_ENDPOINTS" => match Endpoint::parse_list([value]) {
-                Ok(_) => Ok(self.endpoints([value])),
-                Err(Error::Config(wrong)) => Err(Error::config(variable, &*wrong.reason)),
-                Err(error) => Err(error),
-            },
-            _ => Err(Error::config(variable, "not supported in this version")),
+            "ETCDCTL_ENDPOINTS" => {
+                // Whether there is TLS is known only when the client is made.
+                let tls = value.contains("https://") || value.contains("unixs:");
+                match Endpoint::parse_list([value], tls) {
+                    Ok(_) => Ok(self.endpoints([value])),
+                    Err(Error::Config(wrong)) => Err(Error::config(variable, &*wrong.reason)),
+                    Err(error) => Err(error),
+                }
+            }
+            "ETCDCTL_CACERT" => Ok(with_tls(self, |tls| tls.ca_file(value))),
+            "ETCDCTL_CERT" => Ok(with_tls(self, |tls| tls.cert_file(value))),
+            "ETCDCTL_KEY" => Ok(with_tls(self, |tls| tls.key_file(value))),
+            "ETCDCTL_USER" => Ok(user(self, value.to_owned())),
+            _ => Ok(password(self, value.to_owned())),
+        }
+    }
+
+    /// A user without a password is both in one.
+    fn split_user(self) -> Result<Self> {
+        let Credentials {
+            user: name,
+            password: secret,
+            ..
+        } = &self.options.credentials;
+        let whole = match (name.clone(), secret) {
+            (Some(whole), None) => whole,
+            (None, Some(_)) => {
+                let why = "a password without a user: ETCDCTL_USER is not set";
+                return Err(Error::config("ETCDCTL_PASSWORD", why));
+            }
+            _ => return Ok(self),
+        };
+        match whole.split_once(':') {
+            None => Err(Error::config(
+                "ETCDCTL_PASSWORD",
+                "not set, and there is no `:` and password in ETCDCTL_USER",
+            )),
+            Some(("", _)) => Err(Error::config("ETCDCTL_USER", "no user before the `:`")),
+            Some((_, "")) => Err(Error::config("ETCDCTL_USER", "no password after the `:`")),
+            Some((name, secret)) => Ok(self.credentials(name, secret)),
         }
     }
 
@@ -140,11 +221,16 @@ impl ClientBuilder {
         let wrong = |why: String| Error::config(option, why);
         match setter {
             Setter::List(set) => Ok(set(self, vec![value.to_owned()])),
-            Setter::Text(set) => Ok(set(self, value.to_owned())),
+            Setter::Text(set) | Setter::Secret(set) => Ok(set(self, value.to_owned())),
             Setter::Time(set) => Ok(set(self, duration::parse(value).map_err(wrong)?)),
             Setter::Count(set) => match value.parse() {
                 Ok(count) => Ok(set(self, count)),
                 Err(_) => Err(wrong(format!("`{value}` is not a whole number from 0 on"))),
+            },
+            Setter::Flag(set) => match value {
+                "true" => Ok(set(self, true)),
+                "false" => Ok(set(self, false)),
+                _ => Err(wrong(format!("`{value}` is neither `true` nor `false`"))),
             },
             // The value may be secret: nothing of it is repeated.
             Setter::Pair(set) => match value.split_once(':') {
@@ -166,10 +252,14 @@ const VARIABLES: [&str; 6] = [
 ];
 
 /// A connection string: endpoints as etcdctl takes them, separated by commas, and after a `?` options by the names of the
-/// builder's methods, separated by `&`. `watch_queue` is two options, `watch_queue_revisions` and `watch_queue_bytes`.
+/// builder's methods, separated by `&`. `credentials` is two options, `user` and `password`, which may also stand in front of a
+/// host, `https://user:password@host`; `watch_queue` is two options, `watch_queue_revisions` and `watch_queue_bytes`. Those of
+/// TLS are `tls_handshake_timeout` and the methods of [`Tls`]: `tls_ca_file`, `tls_server_name`, `tls_platform_roots=true`,
+/// `tls_webpki_roots=true`, `tls_danger_accept_invalid_certs=true`, and for an identity `tls_cert_file` and `tls_key_file`;
+/// with any of them, connections are encrypted.
 ///
 /// Durations are numbers of seconds, or have units: `250ms`, `5s`, `1m30s`. A header is `name:value`. `%` escapes what would
-/// be taken for something else: `%26` is an `&`.
+/// be taken for something else: `%26` is an `&`, `%2C` a comma, `%40` an `@`.
 ///
 /// # Errors
 /// `Error::Config` for an option that does not exist, is given twice, or has a value of the wrong kind. Values that cannot be
@@ -186,7 +276,16 @@ impl FromStr for ClientBuilder {
 
     fn from_str(text: &str) -> Result<Self> {
         let (endpoints, options) = text.split_once('?').unwrap_or((text, ""));
+        let (endpoints, userinfo) = userinfo::split(endpoints, options)?;
         let (mut builder, mut given) = (Self::new().endpoints([endpoints]), Given::default());
+        if let Some(userinfo) = userinfo {
+            given.find("user")?;
+            builder = user(builder, userinfo.user);
+            if let Some(secret) = userinfo.password {
+                given.find("password")?;
+                builder = password(builder, secret);
+            }
+        }
         for pair in options.split('&').filter(|pair| !pair.is_empty()) {
             let (option, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (option, setter) = given.find(&decoded(option)?)?;
@@ -227,6 +326,43 @@ impl Given {
         self.0.push(option);
         Ok((option, setter))
     }
+}
+
+fn user(mut builder: ClientBuilder, user: String) -> ClientBuilder {
+    builder.options.credentials.user = Some(user.into());
+    builder
+}
+
+fn password(mut builder: ClientBuilder, password: String) -> ClientBuilder {
+    builder.options.credentials.password = Some(password.into());
+    builder
+}
+
+fn allow_plaintext_credentials(mut builder: ClientBuilder, yes: bool) -> ClientBuilder {
+    builder.options.credentials.allow_plaintext = yes;
+    builder
+}
+
+/// Sets an option of TLS, and so that there is TLS.
+fn with_tls(mut builder: ClientBuilder, set: impl FnOnce(Tls) -> Tls) -> ClientBuilder {
+    let tls = builder.options.tls.take().unwrap_or_default();
+    builder.tls(set(tls))
+}
+
+fn ca_files(builder: ClientBuilder, paths: Vec<String>) -> ClientBuilder {
+    with_tls(builder, |tls| {
+        paths.into_iter().fold(tls, |tls, path| tls.ca_file(path))
+    })
+}
+
+fn danger_accept_invalid_certs(builder: ClientBuilder, yes: bool) -> ClientBuilder {
+    with_tls(builder, |tls| {
+        if yes {
+            tls.danger_accept_invalid_certs()
+        } else {
+            tls
+        }
+    })
 }
 
 fn watch_queue_revisions(mut builder: ClientBuilder, revisions: usize) -> ClientBuilder {

@@ -30,6 +30,10 @@ const STEPS: &[Step] = &[
     ),
     step("etcd-core alone", "clippy -p etcd-core -- -D warnings"),
     step(
+        "etcd-core without cryptography",
+        "clippy -p etcd-core --no-default-features -- -D warnings",
+    ),
+    step(
         "etcd-core, serde",
         "clippy -p etcd-core --features serde -- -D warnings",
     ),
