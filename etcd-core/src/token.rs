@@ -216,3 +216,6 @@ impl Drop for Login {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
