@@ -16,13 +16,11 @@ use crate::error::{Decision, Error, Outcome, Result, decide};
 use crate::net::{Call, Metadata, Step, Token};
 use crate::pool::state::Want;
 use crate::pool::{EndpointId, Picked, Pool};
-use crate::token::Tokens;
+use crate::token::{MAX_REFUSALS, Tokens};
 
 /// Between attempts after an answer such as `too many requests`, or when every endpoint was tried.
 const FIRST_DELAY: Duration = Duration::from_millis(25);
 const MAX_DELAY: Duration = Duration::from_secs(1);
-/// How many tokens of one call may be refused: more than roles that are being changed make stale.
-const MAX_REFUSALS: usize = 8;
 
 /// One call, ready to be sent.
 pub(crate) struct Plan {
@@ -124,7 +122,7 @@ pub(crate) async fn run(
             pool.report_answer(picked.id, picked.generation, &error);
             let may_repeat = plan.repeatable || error.outcome() == Outcome::NotApplied;
             match decide(&error, may_repeat) {
-                Decision::Reauthenticate if run.may_log_in(&token, &error) => {
+                _ if may_repeat && run.may_log_in(&token, &error) => {
                     run.tried.pop();
                     wait = run.refusals > 1;
                 }
@@ -187,10 +185,11 @@ impl Run<'_> {
         }
     }
 
-    /// May the call go on with another token than this one, which was refused?
+    /// Was it the token that was refused, and may the call go on with another one?
     fn may_log_in(&mut self, token: &Token, error: &Error) -> bool {
-        self.refusals += 1;
-        self.refusals < MAX_REFUSALS && self.tokens.refused(token, error)
+        let refused = self.tokens.refused(token, error);
+        self.refusals += usize::from(refused);
+        refused && self.refusals < MAX_REFUSALS
     }
 
     async fn attempt(&self, picked: &Picked, token: &Token) -> Result<Bytes, Unanswered> {

@@ -71,7 +71,7 @@ impl<M: Message + Default + 'static> Replies<M> {
 
     /// Was the call refused for its token, and may it be made with another one?
     pub(crate) fn is_stale(&self, error: &Error) -> bool {
-        error.is_auth() && self.client.shared.tokens.refused(&self.token, error)
+        self.client.shared.tokens.refused(&self.token, error)
     }
 
     /// With its keys as the caller names them.
@@ -112,17 +112,18 @@ impl Client {
                 Err(error) => error,
             };
             let wait = backoff.next().unwrap_or_default();
-            let again = match decide(&error, true) {
-                Decision::Fail => false,
-                Decision::Reauthenticate => replies.is_stale(&error),
-                Decision::SameEndpoint | Decision::NextEndpoint | Decision::AfterDelay => true,
-            };
+            let stale = replies.is_stale(&error);
+            let final_word = matches!(
+                decide(&error, true),
+                Decision::Fail | Decision::Reauthenticate
+            );
+            let again = stale || !final_word;
             if !again || Instant::now() + wait > until {
                 return Err(error);
             }
             tracing::debug!(path, endpoint = %replies.name, %error, "call is tried again");
             self.pool().report(replies.endpoint, &error);
-            avoid = Some(replies.endpoint).filter(|_| !error.is_auth());
+            avoid = Some(replies.endpoint).filter(|_| !stale);
             sleep(wait).await;
         }
     }

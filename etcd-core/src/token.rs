@@ -22,6 +22,9 @@ pub(crate) struct Source {
 /// Gets a token; `None` where the cluster wants none.
 pub(crate) type Fetch = dyn Fn() -> BoxFuture<'static, Result<Option<String>>> + Send + Sync;
 
+/// How many tokens of one call may be refused: more than roles that are being changed make stale.
+pub(crate) const MAX_REFUSALS: usize = 8;
+
 /// A token that is refused sooner than this after it was got is not replaced at once.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 
@@ -106,11 +109,16 @@ impl Tokens {
         }
     }
 
-    /// etcd refused a request for its token. Whether it may be sent again, with another token.
+    /// etcd refused a request that showed this token. Was it for the token, so that the request may be sent again with another?
     pub(crate) fn refused(&self, token: &Token, error: &Error) -> bool {
         if self.source.is_none() {
             // Whom a certificate names is found out for each request: at a revision that may be over when it is applied.
             return error.etcd() == Some(EtcdError::AuthOldRevision);
+        }
+        // Without a token, users are taken for those whom their certificates name.
+        let for_another = token.is_waived() && error.is_permission_denied();
+        if !for_another && !error.wants_token() {
+            return false;
         }
         let mut state = self.lock();
         if state.valid && state.generation == token.generation() {

@@ -42,6 +42,13 @@ pub(crate) fn decide(error: &Error, may_repeat: bool) -> Decision {
     }
 }
 
+impl Error {
+    /// Was a request refused for the token that it showed, or for showing none?
+    pub(crate) fn wants_token(&self) -> bool {
+        decide(self, true) == Decision::Reauthenticate
+    }
+}
+
 /// For a message that is none of etcd's.
 fn by_code(code: Code) -> Decision {
     match code {

@@ -299,9 +299,10 @@ impl Task {
             tracing::debug!(endpoint = %stream.name, %error, "the stream of lease renewals ended");
             self.keeper.pool.report(stream.endpoint, error);
         }
-        let stale = error.as_ref().is_some_and(|error| {
-            error.is_auth() && self.keeper.tokens.refused(&stream.token, error)
-        });
+        let tokens = &self.keeper.tokens;
+        let stale = error
+            .as_ref()
+            .is_some_and(|error| tokens.refused(&stream.token, error));
         let delay = if now - *since >= SETTLED {
             self.backoff.reset();
             Duration::ZERO

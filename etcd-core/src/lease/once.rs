@@ -63,12 +63,8 @@ pub(super) async fn renew_once(
                 continue;
             };
             match result {
-                Err(error) if error.is_auth() => {
-                    if !tokens.refused(&stream.token, &error) {
-                        return Err(error);
-                    }
-                }
-                Err(error) if decide(&error, true) != Decision::Fail => {
+                Err(error) if tokens.refused(&stream.token, &error) => {}
+                Err(error) if !is_final(&error) => {
                     tracing::debug!(endpoint = %stream.name, lease = %id, %error, "lease renewal is tried again");
                     pool.report(stream.endpoint, &error);
                     avoid = Some(stream.endpoint);
@@ -88,6 +84,13 @@ pub(super) async fn renew_once(
         )
     };
     timeout(limit, renewed).await.map_err(timed_out)?
+}
+
+fn is_final(error: &Error) -> bool {
+    matches!(
+        decide(error, true),
+        Decision::Fail | Decision::Reauthenticate
+    )
 }
 
 async fn renew_on(stream: &mut OpenStream, clock: &Clock, id: LeaseId) -> Result<Renewed> {

@@ -50,6 +50,11 @@ impl Token {
         self.generation
     }
 
+    /// Did the cluster want none when it was asked?
+    pub(crate) fn is_waived(&self) -> bool {
+        self.generation > 0 && self.value.is_none()
+    }
+
     /// Is it the same text, whenever it was got?
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.value.is_some() && self.value == other.value

@@ -22,6 +22,7 @@ use futures_util::FutureExt;
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::kv::Get;
+use crate::token::MAX_REFUSALS;
 
 pub(crate) use self::hub::Hub;
 use self::hub::StreamKey;
@@ -93,6 +94,7 @@ impl Client {
             Some(revision) => revision,
             None => self.current_revision(&watch).await? + 1,
         };
+        let mut refusals = 0;
         loop {
             let token = self.shared.tokens.get().await?;
             let stream = StreamKey {
@@ -106,7 +108,11 @@ impl Client {
             match watcher.registered().await {
                 Ok(()) => return Ok(watcher),
                 // The watches that are on the stream stay there: for them its token is good enough.
-                Err(error) if error.is_auth() && self.shared.tokens.refused(&token, &error) => {}
+                Err(error)
+                    if self.shared.tokens.refused(&token, &error) && refusals < MAX_REFUSALS =>
+                {
+                    refusals += 1;
+                }
                 Err(error) => return Err(error),
             }
         }

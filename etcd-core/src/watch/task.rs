@@ -125,8 +125,9 @@ impl Task {
             tracing::debug!(endpoint = %name, %error, dropped = self.state.dropped(), "watch stream lost");
             self.pool.report(endpoint, error);
             // The endpoint is not at fault when the token is stale.
-            *avoid = Some(endpoint).filter(|_| !error.is_auth());
-            if error.is_auth() && !tokens.refused(&metadata.token, error) {
+            let stale = tokens.refused(&metadata.token, error);
+            *avoid = Some(endpoint).filter(|_| !stale);
+            if error.is_auth() && !stale {
                 stop = Stop::Over(error.clone());
             }
         }
