@@ -65,6 +65,8 @@ struct Run<'a> {
     known: Outcome,
     tried: Vec<EndpointId>,
     last: Option<Error>,
+    /// An endpoint was asked again at once; that happens once.
+    stayed: bool,
     /// How many times etcd refused the token, or that there was none.
     refusals: usize,
 }
@@ -90,11 +92,10 @@ pub(crate) async fn run(
         known: Outcome::NotApplied,
         tried: Vec::new(),
         last: None,
+        stayed: false,
         refusals: 0,
     };
     let mut backoff = Backoff::new(FIRST_DELAY, 2.0, MAX_DELAY);
-    // An endpoint was asked again at once; that happens once.
-    let mut stayed = false;
     loop {
         let picked = run.pick().await?;
         // Waiting for a token may have cost the endpoint.
@@ -113,31 +114,7 @@ pub(crate) async fn run(
             }
             Err(Unanswered::Failed(error)) => Some(error),
         };
-        let mut wait = run.tried.contains(&picked.id);
-        run.tried.push(picked.id);
-        if error.is_none() {
-            run.known = Outcome::Unknown;
-        }
-        if let Some(error) = error {
-            pool.report_answer(picked.id, picked.generation, &error);
-            let may_repeat = plan.repeatable || error.outcome() == Outcome::NotApplied;
-            match decide(&error, may_repeat) {
-                _ if may_repeat && run.may_log_in(&token, &error) => {
-                    run.tried.pop();
-                    wait = run.refusals > 1;
-                }
-                Decision::Fail | Decision::Reauthenticate => return Err(error.after(run.known)),
-                Decision::SameEndpoint => {
-                    run.tried.pop();
-                    wait |= std::mem::replace(&mut stayed, true);
-                }
-                Decision::NextEndpoint => {}
-                Decision::AfterDelay => wait = true,
-            }
-            tracing::debug!(path = plan.path, endpoint = %picked.name, %error, "call is tried again");
-            run.learn(error);
-        }
-        if wait {
+        if run.failed(&picked, &token, error)? {
             let delay = backoff.next().unwrap_or(MAX_DELAY);
             run.sleep(if budget.retry() { delay } else { MAX_DELAY })
                 .await?;
@@ -183,6 +160,39 @@ impl Run<'_> {
             Some(Err(error)) => Err(error.after(self.known)),
             None => Err(self.out_of_time(self.known, "a token", None)),
         }
+    }
+
+    /// An attempt has failed; `None`: it was given up. Is there to be a delay before the next one?
+    ///
+    /// # Errors
+    /// What the call ends in, if there is no next one.
+    fn failed(&mut self, picked: &Picked, token: &Token, error: Option<Error>) -> Result<bool> {
+        let mut wait = self.tried.contains(&picked.id);
+        self.tried.push(picked.id);
+        let Some(error) = error else {
+            self.known = Outcome::Unknown;
+            return Ok(wait);
+        };
+        self.pool
+            .report_answer(picked.id, picked.generation, &error);
+        let may_repeat = self.plan.repeatable || error.outcome() == Outcome::NotApplied;
+        match decide(&error, may_repeat) {
+            _ if may_repeat && self.may_log_in(token, &error) => {
+                self.tried.pop();
+                wait = self.refusals > 1;
+            }
+            Decision::Fail | Decision::Reauthenticate => return Err(error.after(self.known)),
+            Decision::SameEndpoint => {
+                self.tried.pop();
+                wait |= std::mem::replace(&mut self.stayed, true);
+            }
+            Decision::NextEndpoint => {}
+            Decision::AfterDelay => wait = true,
+        }
+        let (path, endpoint) = (self.plan.path, &picked.name);
+        tracing::debug!(path, %endpoint, %error, "call is tried again");
+        self.learn(error);
+        Ok(wait)
     }
 
     /// Was it the token that was refused, and may the call go on with another one?
