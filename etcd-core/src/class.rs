@@ -6,9 +6,10 @@ use etcd_proto::etcdserverpb::alarm_request::AlarmAction;
 use etcd_proto::etcdserverpb::downgrade_request::DowngradeAction;
 use etcd_proto::etcdserverpb::request_op::Request as Op;
 use etcd_proto::etcdserverpb::{
-    AlarmRequest, CompactionRequest, DowngradeRequest, RangeRequest, StatusRequest, TxnRequest,
+    AlarmRequest, AuthStatusRequest, AuthenticateRequest, CompactionRequest, DowngradeRequest,
+    RangeRequest, StatusRequest, TxnRequest,
 };
-use etcd_proto::rpc::Class;
+use etcd_proto::rpc::{Class, Unary};
 
 /// How this request behaves, which may be better than the most that its RPC may do.
 pub(crate) fn class(wire: &dyn Any, of_rpc: Class) -> Class {
@@ -40,6 +41,11 @@ fn only_asks(wire: &dyn Any) -> bool {
 pub(crate) fn serializable(wire: &dyn Any) -> bool {
     let range = wire.downcast_ref::<RangeRequest>();
     range.is_some_and(|range| range.serializable) || wire.is::<StatusRequest>()
+}
+
+/// An RPC that etcd answers to those who show no token: to say who they are, and (since 3.7) to learn whether they must.
+pub(crate) fn anonymous(path: &str) -> bool {
+    [AuthenticateRequest::PATH, AuthStatusRequest::PATH].contains(&path)
 }
 
 /// A transaction that only reads is a read, and as light as the heaviest of its parts.

@@ -37,6 +37,7 @@ mod clock;
 mod cluster;
 mod compare;
 mod config;
+mod credentials;
 mod election;
 mod error;
 mod fields;
@@ -58,6 +59,7 @@ mod scan;
 mod snapshot;
 mod table;
 mod tls;
+mod token;
 mod txn;
 mod verbs;
 mod watch;
@@ -68,8 +70,8 @@ pub use compare::{Compare, Operand};
 pub use election::LeaderChanges;
 pub use error::{
     BadReply, ClusterChanged, Code, ConnectionLost, EndpointReport, Error, EtcdError, FileFailed,
-    InvalidOption, LostReason, Outcome, Result, ServerError, TimedOut, TlsError, TooLarge,
-    Unreachable,
+    InvalidOption, LoginFailed, LostReason, Outcome, Result, ServerError, TimedOut, TlsError,
+    TooLarge, Unreachable,
 };
 pub use etcd_proto as proto;
 pub use etcd_proto::etcdserverpb::AlarmType;

@@ -13,7 +13,7 @@ use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::error::{Decision, Error, Outcome, Result, decide};
 use crate::net::grpc::Part;
-use crate::net::{Inbound, Metadata};
+use crate::net::{Inbound, Metadata, Token};
 use crate::pool::state::Want;
 use crate::pool::{EndpointId, Lane, Prefer};
 
@@ -21,6 +21,7 @@ use crate::pool::{EndpointId, Lane, Prefer};
 pub(crate) struct Replies<M> {
     path: &'static str,
     inbound: Inbound,
+    token: Token,
     endpoint: EndpointId,
     name: Arc<str>,
     /// The first reply, when it was waited for and not taken yet.
@@ -92,6 +93,11 @@ impl<M: Message + Default + 'static> Replies<M> {
         &self.name
     }
 
+    /// Was the call refused for its token, and may it be made with another one?
+    pub(crate) fn is_stale(&self, error: &Error) -> bool {
+        self.client.shared.tokens.refused(&self.token, error)
+    }
+
     /// With its keys as the caller names them.
     fn named(&self, mut reply: Option<M>) -> Result<Option<M>> {
         if let (Some(namespace), Some(reply)) = (&self.client.view().namespace, &mut reply) {
@@ -130,16 +136,18 @@ impl Client {
                 Err(error) => error,
             };
             let wait = backoff.next().unwrap_or_default();
-            let again = !matches!(
+            let stale = replies.is_stale(&error);
+            let final_word = matches!(
                 decide(&error, true),
                 Decision::Fail | Decision::Reauthenticate
             );
+            let again = stale || !final_word;
             if !again || Instant::now() + wait > until {
                 return Err(error);
             }
             tracing::debug!(path, endpoint = %replies.name, %error, "call is tried again");
             self.pool().report(replies.endpoint, &error);
-            avoid = Some(replies.endpoint);
+            avoid = Some(replies.endpoint).filter(|_| !stale);
             sleep(wait).await;
         }
     }
@@ -172,17 +180,18 @@ impl Client {
         if !self.view().wait_ready && pool.pick(&want).is_none() {
             return Err(Error::no_active_endpoint(pool.reports()));
         }
-        let metadata = Metadata {
-            require_leader: self.view().require_leader.unwrap_or(false),
-        };
         let opened = async {
+            let metadata = Metadata {
+                require_leader: self.view().require_leader.unwrap_or(false),
+                token: self.shared.tokens.get().await?,
+            };
             let stream = pool
-                .open_in(Lane::Bulk, path, Prefer::Any, avoid, pinned, metadata)
+                .open_in(Lane::Bulk, path, Prefer::Any, avoid, pinned, &metadata)
                 .await?;
             stream.tx.send_last(request).await?;
-            Ok((stream.endpoint, stream.name, stream.rx))
+            Ok((stream.endpoint, stream.name, stream.rx, stream.token))
         };
-        let (endpoint, name, inbound) = match timeout_at(until, opened).await {
+        let (endpoint, name, inbound, token) = match timeout_at(until, opened).await {
             Ok(opened) => opened.map_err(|error| self.closed_or(error))?,
             Err(_) => {
                 let reports = pool.reports();
@@ -199,6 +208,7 @@ impl Client {
         Ok(Replies {
             path,
             inbound,
+            token,
             endpoint,
             name,
             first: None,

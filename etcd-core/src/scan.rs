@@ -294,12 +294,16 @@ impl Scan {
         let again = Instant::now() + wait;
         let limit = self.progress + self.client.shared.options.request_timeout;
         let late = again > limit || self.deadline.is_some_and(|deadline| again > deadline);
-        if late
-            || matches!(
-                decide(&error, true),
-                Decision::Fail | Decision::Reauthenticate
-            )
-        {
+        let helps = match decide(&error, true) {
+            Decision::Fail => false,
+            // A call that was never made had a token that was good.
+            Decision::Reauthenticate => match &self.step {
+                Step::Reading(replies, _) => replies.is_stale(&error),
+                _ => false,
+            },
+            Decision::SameEndpoint | Decision::NextEndpoint | Decision::AfterDelay => true,
+        };
+        if late || !helps {
             return Err(error);
         }
         tracing::debug!(%error, "scan goes on after its last key");

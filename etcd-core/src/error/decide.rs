@@ -33,11 +33,19 @@ pub(crate) fn decide(error: &Error, may_repeat: bool) -> Decision {
         | Error::NoActiveEndpoint(_)
         | Error::TooLarge(_)
         | Error::ClusterChanged(_)
+        | Error::Login(_)
         | Error::File(_)
         | Error::Compacted { .. }
         | Error::Lagged { .. }
         | Error::LeaseLost { .. }
         | Error::Closed { .. } => Decision::Fail,
+    }
+}
+
+impl Error {
+    /// Was a request refused for the token that it showed, or for showing none?
+    pub(crate) fn wants_token(&self) -> bool {
+        decide(self, true) == Decision::Reauthenticate
     }
 }
 

@@ -232,6 +232,39 @@ impl fmt::Display for ClusterChanged {
     }
 }
 
+/// A login that brought no token.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LoginFailed {
+    /// The user; `None` if it was the token provider that failed.
+    pub user: Option<Arc<str>>,
+    /// What etcd answered ([`Error::Server`]), or what the provider said.
+    pub cause: Arc<dyn std::error::Error + Send + Sync>,
+}
+
+impl LoginFailed {
+    /// The answer of etcd, if that was the reason. It stays the same until somebody changes something.
+    pub(crate) fn refusal(&self) -> Option<&Error> {
+        self.cause.downcast_ref()
+    }
+}
+
+impl fmt::Display for LoginFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.user {
+            Some(user) => write!(f, "cannot log in as `{}`: ", Line(user))?,
+            None => f.write_str("the token provider gave no token: ")?,
+        }
+        write!(f, "{}", Line(&self.cause))?;
+        let mut cause = self.cause.source();
+        while let Some(error) = cause {
+            write!(f, ": {}", Line(error))?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
 /// A file that could not be read or written.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -291,6 +324,11 @@ impl std::error::Error for ClusterChanged {}
 impl std::error::Error for FileFailed {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.cause)
+    }
+}
+impl std::error::Error for LoginFailed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.cause)
     }
 }
 impl std::error::Error for ConnectionLost {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{
     BadReply, ClusterChanged, Code, ConnectionLost, EndpointReport, Error, FileFailed,
-    InvalidOption, Outcome, ServerError, TimedOut, TooLarge, Unreachable,
+    InvalidOption, LoginFailed, Outcome, ServerError, TimedOut, TooLarge, Unreachable,
 };
 
 impl Error {
@@ -120,6 +120,17 @@ impl Error {
         }))
     }
 
+    /// `user: None`: it was the token provider's part. Of a request that was never sent, whatever became of the login.
+    pub(crate) fn login(
+        user: Option<Arc<str>>,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Error::Login(Arc::new(LoginFailed {
+            user,
+            cause: Arc::from(cause.into()),
+        }))
+    }
+
     /// `doing` completes the sentence "cannot … the file".
     pub(crate) fn file(path: &Path, doing: &'static str, cause: io::Error) -> Self {
         Error::File(Arc::new(FileFailed {
@@ -142,6 +153,7 @@ impl Error {
             | Error::Protocol(_)
             | Error::TooLarge(_)
             | Error::ClusterChanged(_)
+            | Error::Login(_)
             | Error::File(_)
             | Error::Compacted { .. }
             | Error::Lagged { .. }

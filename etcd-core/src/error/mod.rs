@@ -18,7 +18,7 @@ pub(crate) use decide::{Decision, decide};
 pub(crate) use detail::Cause;
 pub use detail::{
     BadReply, ClusterChanged, ConnectionLost, EndpointReport, FileFailed, InvalidOption,
-    LostReason, TimedOut, TooLarge, Unreachable,
+    LoginFailed, LostReason, TimedOut, TooLarge, Unreachable,
 };
 pub use server::{EtcdError, ServerError};
 pub use tls::TlsError;
@@ -88,6 +88,11 @@ pub enum Error {
     #[error(transparent)]
     ClusterChanged(Arc<ClusterChanged>),
 
+    /// No token could be got: etcd does not accept the user and the password, or the token provider failed. The call itself
+    /// was not sent.
+    #[error(transparent)]
+    Login(Arc<LoginFailed>),
+
     /// A file could not be read or written.
     #[error(transparent)]
     File(Arc<FileFailed>),
@@ -132,7 +137,7 @@ impl Error {
     ///
     /// | error | outcome |
     /// |---|---|
-    /// | `Config`, `InvalidRequest`, `File`, `Compacted`, `Lagged`, `LeaseLost` | `NotApplied`: nothing was sent |
+    /// | `Config`, `InvalidRequest`, `Login`, `File`, `Compacted`, `Lagged`, `LeaseLost` | `NotApplied`: nothing was sent |
     /// | `NoActiveEndpoint`, `Timeout`, `Connection`, `Closed` | `NotApplied` until the request may have reached a server, then `Unknown` |
     /// | `Server` | by etcd's message, see [`EtcdError::outcome`]; `Unknown` for any other message |
     /// | `Protocol`, `TooLarge`, `ClusterChanged` | `Unknown` |
@@ -143,6 +148,7 @@ impl Error {
         match self {
             Error::Config(_)
             | Error::InvalidRequest(_)
+            | Error::Login(_)
             | Error::File(_)
             | Error::Compacted { .. }
             | Error::Lagged { .. }
@@ -166,6 +172,7 @@ impl Error {
             Error::Protocol(e) => Some(&e.endpoint),
             Error::TooLarge(e) => Some(&e.endpoint),
             Error::ClusterChanged(e) => Some(&e.endpoint),
+            Error::Login(e) => e.refusal()?.endpoint(),
             Error::Config(_)
             | Error::InvalidRequest(_)
             | Error::NoActiveEndpoint(_)
@@ -180,21 +187,21 @@ impl Error {
     /// The gRPC status code that the server answered with. Codes differ between releases of etcd; prefer [`Error::etcd`].
     #[must_use]
     pub fn code(&self) -> Option<Code> {
-        if let Error::Server(e) = self {
-            Some(e.code)
-        } else {
-            None
-        }
+        self.server().map(|e| e.code)
     }
 
     /// Which of etcd's own errors the server answered with, recognised by its message.
     /// [`EtcdError::Unrecognised`] if it is none of them, `None` if it was no answer of a server.
     #[must_use]
     pub fn etcd(&self) -> Option<EtcdError> {
-        if let Error::Server(e) = self {
-            Some(e.kind)
-        } else {
-            None
+        self.server().map(|e| e.kind)
+    }
+
+    fn server(&self) -> Option<&ServerError> {
+        match self {
+            Error::Server(e) => Some(e),
+            Error::Login(e) => e.refusal()?.server(),
+            _ => None,
         }
     }
 
@@ -259,7 +266,8 @@ impl Error {
             || self.code() == Some(Code::PermissionDenied)
     }
 
-    /// The token is missing or stale: `invalid auth token`, `revision of auth store is old` or `user name is empty`.
+    /// The token is missing or stale: `invalid auth token`, `revision of auth store is old` or `user name is empty`. A client
+    /// with credentials has tried others, which were refused as well.
     #[must_use]
     pub fn is_auth(&self) -> bool {
         matches!(

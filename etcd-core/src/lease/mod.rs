@@ -206,6 +206,7 @@ impl Client {
     async fn renew_lease(&self, id: LeaseId) -> Result<Renewed> {
         renew_once(
             self.pool(),
+            &self.shared.tokens,
             &self.shared.leases.clock,
             id,
             self.pinned()?,

@@ -183,7 +183,7 @@ impl Connection {
     pub(crate) async fn open(
         &self,
         path: &'static str,
-        metadata: Metadata,
+        metadata: &Metadata,
     ) -> Result<(Outbound, Inbound)> {
         let shared = &self.0.0;
         let Some(sender) = shared.queue().sender.clone() else {
@@ -360,7 +360,7 @@ impl Shared {
         self.wake.announce();
     }
 
-    pub(super) fn request(&self, path: &'static str, metadata: Metadata) -> http::Request<()> {
+    pub(super) fn request(&self, path: &'static str, metadata: &Metadata) -> http::Request<()> {
         self.heads
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

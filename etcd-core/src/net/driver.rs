@@ -163,7 +163,7 @@ where
             self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
             return;
         }
-        let request = self.shared.request(path, metadata);
+        let request = self.shared.request(path, &metadata);
         let (response, mut send) = match sender.send_request(request, false) {
             Ok(halves) => halves,
             Err(error) => {

@@ -7,15 +7,20 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri, Version};
 
 use super::headers::Headers;
+use super::token::Token;
 
 /// Asks the member to refuse, and to end streams, while it knows no leader.
 const HAS_LEADER: HeaderName = HeaderName::from_static("hasleader");
+/// What etcd reads the token from, before `authorization`, which its gateway fills in.
+const TOKEN: HeaderName = HeaderName::from_static("token");
 
 /// What a request carries besides its message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Metadata {
     /// Refuse rather than answer without a leader.
     pub(crate) require_leader: bool,
+    /// Who sends it.
+    pub(crate) token: Token,
 }
 
 /// Builds heads; URIs are parsed once.
@@ -49,7 +54,7 @@ impl Heads {
     }
 
     /// The head of a request for `path`, such as `/etcdserverpb.KV/Range`.
-    pub(super) fn request(&mut self, path: &'static str, metadata: Metadata) -> Request<()> {
+    pub(super) fn request(&mut self, path: &'static str, metadata: &Metadata) -> Request<()> {
         let uri = self.uris.entry(path).or_insert_with(|| {
             let mut parts = http::uri::Parts::default();
             parts.scheme = Some(self.scheme.clone());
@@ -67,6 +72,9 @@ impl Heads {
             &self.plain
         }
         .clone();
+        if let Some(token) = metadata.token.header() {
+            request.headers_mut().insert(TOKEN, token.clone());
+        }
         request
     }
 }

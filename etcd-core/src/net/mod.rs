@@ -19,6 +19,7 @@ mod socket;
 pub(crate) mod stream;
 mod tap;
 mod tls;
+mod token;
 mod unary;
 mod wake;
 
@@ -27,3 +28,4 @@ pub(crate) use connection::{Condition, Connection, ConnectionOptions};
 pub(crate) use head::Metadata;
 pub(crate) use headers::Headers;
 pub(crate) use stream::{Inbound, Outbound};
+pub(crate) use token::{CurrentToken, Token};

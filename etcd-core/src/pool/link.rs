@@ -19,6 +19,7 @@ use crate::net::{Condition, Connection, ConnectionOptions, Metadata, Step, grpc}
 /// Runs until the pool is closed or dropped: starts connect attempts when they are due.
 pub(super) fn supervise(pool: &Pool) {
     let mut changed = pool.changed.subscribe();
+    let mut token = pool.options.token.subscribe();
     let closed = pool.closed.subscribe();
     let pool = Supervised(pool.this.clone());
     tokio::spawn(unless_closed(closed, async move {
@@ -35,6 +36,7 @@ pub(super) fn supervise(pool: &Pool) {
             tokio::select! {
                 () = wait => {}
                 changed = changed.changed() => if changed.is_err() { return },
+                Ok(()) = token.changed() => ask_all(&pool.0),
             }
         }
     }));
@@ -146,14 +148,10 @@ async fn connect(
 /// Any gRPC reply shows that etcd serves here; a Status reply also tells its version, who the member is and who leads.
 async fn first_reply(calls: &Connection, options: &PoolOptions) -> Result<Member> {
     let limit = options.connect_timeout;
-    match timeout(limit, status(calls)).await {
-        Ok(Ok(status)) => match options.min_version {
-            Some(wanted) if Version::parse(&status.version).is_some_and(|told| told < wanted) => {
-                let version = status.version;
-                let cause = format!("etcd {version} is older than min_server_version, {wanted}");
-                Err(Error::connection(calls.name(), Outcome::NotApplied, cause))
-            }
-            _ => Ok(member(&status)),
+    match timeout(limit, status(calls, options)).await {
+        Ok(Ok(status)) => match too_old(&status, options) {
+            Some(cause) => Err(Error::connection(calls.name(), Outcome::NotApplied, cause)),
+            None => Ok(member(&status)),
         },
         Ok(Err(Error::Server(_))) => Ok(Member::default()),
         Ok(Err(error)) => Err(error),
@@ -162,6 +160,13 @@ async fn first_reply(calls: &Connection, options: &PoolOptions) -> Result<Member
             Err(Error::connection(calls.name(), Outcome::NotApplied, cause))
         }
     }
+}
+
+/// That the member is older than the client was told to put up with, in words.
+fn too_old(status: &StatusResponse, options: &PoolOptions) -> Option<String> {
+    let (version, wanted) = (&status.version, options.min_version?);
+    let older = Version::parse(version).is_some_and(|told| told < wanted);
+    older.then(|| format!("etcd {version} is older than min_server_version, {wanted}"))
 }
 
 fn member(status: &StatusResponse) -> Member {
@@ -173,11 +178,14 @@ fn member(status: &StatusResponse) -> Member {
     }
 }
 
-async fn status(calls: &Connection) -> Result<StatusResponse> {
+/// With authentication on, etcd answers it only to users.
+async fn status(calls: &Connection, options: &PoolOptions) -> Result<StatusResponse> {
     let body = grpc::frame(&StatusRequest::default());
-    let mut call = calls
-        .unary(StatusRequest::PATH, Metadata::default(), body)
-        .await?;
+    let metadata = Metadata {
+        require_leader: false,
+        token: options.token.get(),
+    };
+    let mut call = calls.unary(StatusRequest::PATH, metadata, body).await?;
     loop {
         match call.step().await {
             Step::Suspect => {}
@@ -193,18 +201,29 @@ async fn status(calls: &Connection) -> Result<StatusResponse> {
     }
 }
 
-/// Asks the member who leads, in the background.
+/// Asks the member who leads, in the background. One that would not tell its version before may turn out to be too old.
 pub(super) fn ask_status(pool: &Pool, id: EndpointId, generation: Generation, calls: Connection) {
-    let limit = pool.options.connect_timeout;
-    let closed = pool.closed.subscribe();
+    let (options, closed) = (pool.options.clone(), pool.closed.subscribe());
     let pool = pool.this.clone();
     tokio::spawn(unless_closed(closed, async move {
-        if let Ok(Ok(status)) = timeout(limit, status(&calls)).await
+        if let Ok(Ok(status)) = timeout(options.connect_timeout, status(&calls, &options)).await
             && let Some(pool) = pool.upgrade()
         {
-            pool.lock().state.probed(id, generation, member(&status));
+            let mut inner = pool.lock();
+            match too_old(&status, &options) {
+                Some(cause) => pool.lose(&mut inner, id, generation, &cause),
+                None => inner.state.probed(id, generation, member(&status)),
+            }
         }
     }));
+}
+
+/// Asks every member: with a token they may tell what they did not tell without.
+fn ask_all(pool: &Weak<Pool>) {
+    let Some(pool) = pool.upgrade() else { return };
+    for (id, link) in &pool.lock().links {
+        ask_status(&pool, *id, link.generation, link.calls.clone());
+    }
 }
 
 /// Tells the pool what the connection's detector finds, until the connection ends.

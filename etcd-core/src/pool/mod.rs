@@ -21,7 +21,9 @@ use crate::error::{EndpointReport, Error, Outcome, Result};
 use crate::net::connect::Connector;
 use crate::net::endpoint::Endpoint;
 use crate::net::ping::PingOptions;
-use crate::net::{Condition, Connection, Headers, Inbound, Metadata, Outbound};
+use crate::net::{
+    Condition, Connection, CurrentToken, Headers, Inbound, Metadata, Outbound, Token,
+};
 
 pub(crate) use self::state::EndpointId;
 pub(crate) use self::version::Version;
@@ -36,6 +38,8 @@ pub(crate) struct PoolOptions {
     /// Largest unary reply, in bytes.
     pub(crate) receive_limit: usize,
     pub(crate) headers: Headers,
+    /// For what the pool itself asks of the members.
+    pub(crate) token: CurrentToken,
     /// An endpoint that tells an older version is not used.
     pub(crate) min_version: Option<Version>,
 }
@@ -99,6 +103,8 @@ pub(crate) struct OpenStream {
     pub(crate) tx: Outbound,
     pub(crate) rx: Inbound,
     pub(crate) health: Health,
+    /// Who opened it.
+    pub(crate) token: Token,
 }
 
 /// What the detector thinks of the connection under a stream.
@@ -221,9 +227,8 @@ impl Pool {
         prefer: Prefer,
         avoid: Option<EndpointId>,
         pinned: Option<EndpointId>,
-        require_leader: bool,
+        metadata: &Metadata,
     ) -> Result<OpenStream> {
-        let metadata = Metadata { require_leader };
         self.open_in(Lane::Streams, path, prefer, avoid, pinned, metadata)
             .await
     }
@@ -236,7 +241,7 @@ impl Pool {
         prefer: Prefer,
         avoid: Option<EndpointId>,
         pinned: Option<EndpointId>,
-        metadata: Metadata,
+        metadata: &Metadata,
     ) -> Result<OpenStream> {
         let mut avoid: Vec<EndpointId> = avoid.into_iter().collect();
         let mut backoff = Backoff::new(Duration::from_millis(50), 2.0, Duration::from_secs(1));
@@ -267,7 +272,7 @@ impl Pool {
         picked: &Picked,
         lane: Lane,
         path: &'static str,
-        metadata: Metadata,
+        metadata: &Metadata,
     ) -> Result<OpenStream> {
         let connection = self.beside(picked, lane).await?;
         let health = Health(connection.condition());
@@ -278,6 +283,7 @@ impl Pool {
             tx,
             rx,
             health,
+            token: metadata.token.clone(),
         })
     }
 

@@ -117,6 +117,11 @@ const BROKEN: &[(Rule, &str, &str)] = &[
         "use crate::{client::Client};",
     ),
     (
+        rules::imports_point_down,
+        "etcd-core/src/token.rs",
+        "fn f() { crate::call::run() }",
+    ),
+    (
         rules::recipes_use_only_core,
         "etcd-recipes/src/session.rs",
         "use etcd_proto::mvccpb;",
