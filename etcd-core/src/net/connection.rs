@@ -6,18 +6,21 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::client::SendRequest;
+use h2::SendStream;
+use h2::client::{ResponseFuture, SendRequest};
 use http::uri::{Authority, Scheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::cell::{Answer, Call, call};
 use super::driver::Driver;
+use super::exchange::Exchange;
 use super::head::{Heads, Metadata};
 use super::headers::Headers;
 use super::outcome;
 use super::ping::PingOptions;
 use super::pulse::Pulse;
+use super::raw::RawHead;
 use super::settings;
 use super::stream::{Inbound, Outbound};
 use super::tap::tap;
@@ -67,6 +70,8 @@ pub(super) struct Shared {
     pub(super) in_flight: AtomicUsize,
     /// Bidirectional streams open.
     pub(super) streams: AtomicUsize,
+    /// Of these, the exchanges whose answer has not begun: they wait as calls do.
+    pub(super) waiting: AtomicUsize,
     /// Somebody suspects the endpoint: find out whether this connection still answers.
     pub(super) probe: AtomicBool,
     /// No new calls: the server said GOAWAY, or the stream ids run out.
@@ -128,6 +133,7 @@ impl Connection {
             rtt: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
             probe: AtomicBool::new(false),
             retiring: AtomicBool::new(false),
             queue: Mutex::new(Queue {
@@ -206,6 +212,22 @@ impl Connection {
         path: &'static str,
         metadata: Metadata,
     ) -> Result<(Outbound, Inbound)> {
+        let (response, send) = self
+            .start_stream(|heads| heads.request(path, metadata))
+            .await?;
+        Ok(super::stream::new(send, response, self.0.0.clone()))
+    }
+
+    /// Opens the stream of somebody else's call; returns when its HEADERS were handed to h2.
+    pub(crate) async fn exchange(&self, head: &RawHead, metadata: Metadata) -> Result<Exchange> {
+        let (response, send) = self.start_stream(|heads| heads.raw(head, metadata)).await?;
+        Ok(Exchange::new(send, response, self.0.0.clone()))
+    }
+
+    async fn start_stream(
+        &self,
+        head: impl FnOnce(&mut Heads) -> http::Request<()>,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>)> {
         let shared = &self.0.0;
         let Some(sender) = shared.queue().sender.clone() else {
             return Err(shared.error(Outcome::NotApplied));
@@ -216,9 +238,14 @@ impl Connection {
             shared.error(Outcome::NotApplied)
         };
         let mut sender = sender.ready().await.map_err(lost)?;
-        let request = shared.request(path, metadata);
-        let (response, send) = sender.send_request(request, false).map_err(lost)?;
-        Ok(super::stream::new(send, response, shared.clone()))
+        let request = head(&mut shared.heads());
+        sender.send_request(request, false).map_err(lost)
+    }
+
+    /// Counts a call that is under way on another connection to the same endpoint, as long as the value lives.
+    pub(crate) fn busy(&self) -> Busy {
+        self.0.0.in_flight.fetch_add(1, Ordering::Relaxed);
+        Busy(self.0.0.clone())
     }
 
     /// Asks the task to find out whether the server still answers on this connection.
@@ -268,6 +295,15 @@ impl Connection {
 
     pub(crate) fn in_flight(&self) -> usize {
         self.0.0.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+/// See [`Connection::busy`].
+pub(crate) struct Busy(Arc<Shared>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -351,10 +387,21 @@ impl Shared {
     }
 
     pub(super) fn request(&self, path: &'static str, metadata: Metadata) -> http::Request<()> {
-        self.heads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .request(path, metadata)
+        self.heads().request(path, metadata)
+    }
+
+    fn heads(&self) -> MutexGuard<'_, Heads> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The error of a stream, with the reason why the whole connection ended if it did.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        match (&error, self.cause.get()) {
+            (Error::Connection(lost), Some(cause)) => {
+                Error::connection(self.name.clone(), lost.outcome, cause.as_str())
+            }
+            _ => error,
+        }
     }
 
     pub(super) fn error(&self, outcome: Outcome) -> Error {

@@ -249,14 +249,17 @@ async fn watch_streams(
     let _ = condition
         .wait_for(|condition| *condition != Condition::Alive)
         .await;
-    if let Some(pool) = pool.upgrade()
-        && let Some(link) = pool
-            .lock()
-            .links
-            .get(&id)
-            .filter(|link| link.generation == generation)
-    {
-        link.calls.probe();
+    let Some(pool) = pool.upgrade() else { return };
+    let calls = {
+        let inner = pool.lock();
+        let link = inner.links.get(&id);
+        link.filter(|link| link.generation == generation)
+            .map(|link| link.calls.clone())
+    };
+    if let Some(calls) = calls {
+        calls.probe();
+        // Where no call waits there is nothing to judge by.
+        ask_status(&pool, id, generation, calls);
     }
 }
 
