@@ -34,10 +34,14 @@ pub struct Channel {
 
 /// The body of a reply: gRPC messages as they came, then trailers.
 ///
-/// The server waits for a reader that is slow. Dropping it ends the call on the server, unless it has ended.
-pub struct ChannelBody {
-    /// `None` when it has ended.
-    incoming: Option<Incoming>,
+/// The server waits for a reader that is slow. Dropping it ends the call on the server, unless it has ended. The default is
+/// empty, as tonic's interceptors ask for.
+#[derive(Default)]
+pub struct ChannelBody(Option<Reply>);
+
+/// A reply that has not ended.
+struct Reply {
+    incoming: Incoming,
     deadline: Option<Pin<Box<Sleep>>>,
     call: Call,
 }
@@ -132,11 +136,12 @@ where
             match call.run(channel.pinned, request).await {
                 Ok((head, incoming, deadline)) => {
                     call.heed(head.headers());
-                    Ok(head.map(|()| ChannelBody {
-                        incoming: Some(incoming),
+                    let reply = Reply {
+                        incoming,
                         deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline))),
                         call,
-                    }))
+                    };
+                    Ok(head.map(|()| ChannelBody(Some(reply))))
                 }
                 Err(broken) => Err(call.error(broken)),
             }
@@ -228,6 +233,24 @@ impl Call {
     }
 }
 
+impl Reply {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        // Before the next piece: a server that always has one would never be stopped.
+        let deadline = self.deadline.as_mut();
+        if deadline.is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
+            let late = self.call.late("the reply", Outcome::Unknown);
+            return Poll::Ready(Some(Err(late.into())));
+        }
+        let frame = ready!(self.incoming.poll_frame(cx));
+        if let Some(Ok(frame)) = &frame
+            && let Some(trailers) = frame.trailers_ref()
+        {
+            self.call.heed(trailers);
+        }
+        Poll::Ready(frame)
+    }
+}
+
 impl Body for ChannelBody {
     type Data = Bytes;
     type Error = BoxError;
@@ -236,30 +259,20 @@ impl Body for ChannelBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = &mut *self;
-        let Some(incoming) = &mut this.incoming else {
+        let Some(reply) = &mut self.0 else {
             return Poll::Ready(None);
         };
-        // Before the next piece: a server that always has one would never be stopped.
-        let deadline = this.deadline.as_mut();
-        let frame = if deadline.is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
-            Some(Err(this.call.late("the reply", Outcome::Unknown).into()))
-        } else {
-            ready!(incoming.poll_frame(cx))
-        };
-        if let Some(Ok(frame)) = &frame
-            && let Some(trailers) = frame.trailers_ref()
-        {
-            this.call.heed(trailers);
-        }
+        let frame = ready!(reply.poll_frame(cx));
+        let frame = frame.map(|frame| frame.map_err(|broken| reply.call.error(broken)));
         if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
-            this.incoming = None;
+            self.0 = None;
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(|broken| this.call.error(broken))))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Incoming::is_over)
+        let ended = |reply: &Reply| reply.incoming.is_over();
+        self.0.as_ref().is_none_or(ended)
     }
 }
 
@@ -273,7 +286,8 @@ impl fmt::Debug for Channel {
 
 impl fmt::Debug for ChannelBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let endpoint = self.call.from.as_ref().map(|(_, _, name)| name);
+        let from = self.0.as_ref().and_then(|reply| reply.call.from.as_ref());
+        let endpoint = from.map(|(_, _, name)| name);
         f.debug_struct("ChannelBody")
             .field("endpoint", &endpoint)
             .finish_non_exhaustive()
