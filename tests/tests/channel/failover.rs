@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use etcd_core::{Client, Error};
+use etcd_core::proto::etcdserverpb::RangeRequest;
+use etcd_core::{Client, EndpointState, Error};
 use etcd_tests::cluster::Cluster;
 use etcd_tests::endpoints;
-use etcd_tests::proxy::Proxy;
+use etcd_tests::proxy::{Direction, Proxy};
 use etcd_tests::scripted::{Reply, Request, Scripted};
+use etcd_tests::wait;
 use tokio::time::timeout;
 use tonic::Code;
 
@@ -84,60 +86,101 @@ async fn a_member_without_a_leader_is_left_alone() {
     let bad = Scripted::start(script).await.unwrap();
     let good = healthy(2).await;
     let client = connect(vec![bad.endpoint(), good.endpoint()]).await;
-    let mut stub = kv(&client);
-    let mut refused = 0;
-    while refused == 0 {
-        if let Err(status) = stub.range(range("k")).await {
-            assert_eq!(status.message(), "etcdserver: no leader");
-            refused += 1;
-        }
-    }
+    let mut stub = kv(&client.endpoint(bad.endpoint()));
+    let status = stub.range(range("k")).await.unwrap_err();
+    assert_eq!(status.message(), "etcdserver: no leader");
     endpoints::not_active(&client, &bad.endpoint(), LIMIT)
         .await
         .unwrap();
     assert_eq!(bad.seen(RANGE), 1);
 }
 
-/// How soon after the call that found it silent a member is no longer asked.
-const NOTICED: Duration = Duration::from_secs(4);
+/// How soon after a call that finds it silent a member is no longer asked.
+const NOTICED: Duration = Duration::from_secs(2);
+
+/// A member that is stopped, and a client of it and of another one that is much farther away.
+struct Stopped {
+    _cluster: Cluster,
+    _proxy: Proxy,
+    client: Client,
+    silent: String,
+}
+
+impl Stopped {
+    async fn after(prepare: impl AsyncFn(&Client)) -> Stopped {
+        let cluster = Cluster::start(3).await.unwrap();
+        let leader = cluster.wait_leader().await.unwrap();
+        let silent = cluster.endpoint(leader);
+        let other = (leader + 1) % 3;
+        let proxy = Proxy::start(cluster.address(other)).await.unwrap();
+        proxy.delay(Direction::ToServer, Duration::from_millis(30));
+        let client = connect(vec![silent.clone(), proxy.endpoint()]).await;
+        prepare(&client.endpoint(&silent)).await;
+        cluster.pause(leader).unwrap();
+        Stopped {
+            _cluster: cluster,
+            _proxy: proxy,
+            client,
+            silent,
+        }
+    }
+}
+
+/// What the follower can answer alone.
+fn local() -> RangeRequest {
+    RangeRequest {
+        serializable: true,
+        ..range("k")
+    }
+}
 
 #[tokio::test]
-async fn a_stopped_member_is_noticed_by_the_calls_that_wait_for_it() {
-    let cluster = Cluster::start(3).await.unwrap();
-    let leader = cluster.wait_leader().await.unwrap();
-    let followers: Vec<_> = (0..3).filter(|i| *i != leader).collect();
-    let endpoints = followers.iter().map(|i| cluster.endpoint(*i)).collect();
-    let client = connect(endpoints).await;
-    let mut stub = kv(&client);
-    // Until both have their connections for streams.
-    for _ in 0..30 {
-        stub.put(put("k", "v")).await.unwrap();
-    }
-    let silent = cluster.endpoint(followers[0]);
-    cluster.pause(followers[0]).unwrap();
-    let pinned = client.endpoint(&silent).channel().unwrap();
-    let mut pinned = etcd_core::proto::etcdserverpb::kv_client::KvClient::new(pinned);
+async fn a_stopped_member_is_noticed_by_the_call_that_waits_for_it() {
+    let serves = async |client: &Client| {
+        kv(client).range(local()).await.unwrap();
+    };
+    let stopped = Stopped::after(serves).await;
+    let (client, silent) = (&stopped.client, &stopped.silent);
+    let mut pinned = kv(&client.endpoint(silent));
+    let started = Instant::now();
     let waits = async {
-        let started = Instant::now();
-        let call = timeout(LIMIT, pinned.put(put("k", "w"))).await;
+        let call = timeout(LIMIT, pinned.range(local())).await;
         (call.unwrap().unwrap_err(), started.elapsed())
     };
     let noticed = async {
-        let started = Instant::now();
-        endpoints::not_active(&client, &silent, LIMIT)
-            .await
-            .unwrap();
+        endpoints::not_active(client, silent, LIMIT).await.unwrap();
         started.elapsed()
     };
-    let (((status, lost), noticed), slack) =
-        etcd_tests::wait::with_slack(async { tokio::join!(waits, noticed) }).await;
-    assert!(noticed < NOTICED + slack, "{noticed:?}");
-    assert!(lost < NOTICED + slack, "{lost:?}");
+    let both = async { tokio::join!(waits, noticed) };
+    let (((status, lost), noticed), slack) = wait::with_slack(both).await;
+    println!("noticed after {noticed:?}, given up after {lost:?}");
+    assert!(noticed < NOTICED + slack && lost < 2 * NOTICED + slack);
     assert_eq!(status.code(), Code::Unavailable, "{status}");
     assert!(matches!(cause(&status), Error::Connection(_)), "{status}");
-    for i in 0..30 {
-        let call = timeout(LIMIT, stub.put(put(format!("k{i}"), "v"))).await;
+    for _ in 0..30 {
+        let call = timeout(LIMIT, kv(client).range(local())).await;
         call.unwrap().unwrap();
     }
-    cluster.resume(followers[0]).unwrap();
+}
+
+#[tokio::test]
+async fn a_stopped_member_to_which_no_stream_was_open_is_left_for_another_one() {
+    let stopped = Stopped::after(async |_| ()).await;
+    let (client, silent) = (&stopped.client, &stopped.silent);
+    let mut stub = kv(client);
+    let calls = async {
+        let mut longest = Duration::ZERO;
+        while endpoints::row(client, silent).unwrap().state == EndpointState::Active {
+            let started = Instant::now();
+            // The nearer one is preferred until it is known to be stopped.
+            let call = timeout(LIMIT, stub.range(local())).await;
+            call.unwrap().unwrap();
+            longest = longest.max(started.elapsed());
+        }
+        longest
+    };
+    let (longest, slack) = wait::with_slack(timeout(LIMIT, calls)).await;
+    let longest = longest.unwrap();
+    println!("the longest call: {longest:?}");
+    assert!(longest < Duration::from_secs(2) + slack);
 }
