@@ -27,7 +27,7 @@ const ENDLESS: [&str; 3] = ["Watch", "LeaseKeepAlive", "Observe"];
 async fn every_rpc_of_the_schema_is_sent_by_this_client_and_answered_well() {
     let mut cluster = Cluster::start(1).await.unwrap();
     assert_eq!(unanswered(&cluster).await.len(), rpcs().len());
-    let client = Client::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
     kv(&client).await;
     leases_and_watches(&client).await;
     locks_and_elections(&client).await;
@@ -109,7 +109,7 @@ async fn membership(cluster: &mut Cluster, client: &Client) {
     .await
     .unwrap();
     client.member_update(second, [&url]).await.unwrap();
-    let both = Client::builder().endpoints(cluster.endpoints()).connect();
+    let both = etcd_tests::builder(cluster.endpoints()).connect();
     let both = both.await.unwrap();
     client.move_leader(second).await.unwrap();
     wait::until("the first one leads again", LIMIT, async || {

@@ -8,19 +8,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::SendStream;
 use h2::client::{ResponseFuture, SendRequest};
-use http::uri::{Authority, Scheme};
+use http::uri::Scheme;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::cell::{Answer, Call, call};
 use super::driver::Driver;
-use super::exchange::Exchange;
+use super::endpoint::Endpoint;
 use super::head::{Heads, Metadata};
 use super::headers::Headers;
 use super::outcome;
 use super::ping::PingOptions;
 use super::pulse::Pulse;
-use super::raw::RawHead;
 use super::settings;
 use super::stream::{Inbound, Outbound};
 use super::tap::tap;
@@ -45,9 +44,7 @@ pub(crate) enum Condition {
 /// How a connection is made.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionOptions {
-    /// The endpoint as errors and logs name it.
-    pub(crate) name: Arc<str>,
-    pub(crate) authority: Authority,
+    pub(crate) endpoint: Endpoint,
     /// Of the endpoint, shared with its other connections: fewer when the server says that they are too many.
     pub(crate) ping: Arc<Mutex<PingOptions>>,
     /// Largest unary reply, in bytes.
@@ -115,7 +112,7 @@ impl Connection {
     where
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let name = options.name.clone();
+        let name = options.endpoint.url().clone();
         let lost = |error: &h2::Error| {
             Error::connection(name.clone(), Outcome::NotApplied, outcome::describe(error))
         };
@@ -124,29 +121,8 @@ impl Connection {
             .handshake::<_, Bytes>(io)
             .await
             .map_err(|e| lost(&e))?;
-        let shared = Arc::new(Shared {
-            name: options.name,
-            ping: options.ping,
-            wake: Arc::new(TaskWake::new()),
-            condition: watch::Sender::new(Condition::Alive),
-            cause: OnceLock::new(),
-            rtt: AtomicU64::new(0),
-            in_flight: AtomicUsize::new(0),
-            streams: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
-            probe: AtomicBool::new(false),
-            retiring: AtomicBool::new(false),
-            queue: Mutex::new(Queue {
-                sender: Some(sender.clone()),
-                ..Queue::default()
-            }),
-            room: Arc::new(Semaphore::new(settings::QUEUE_PERMITS)),
-            heads: Mutex::new(Heads::new(
-                Scheme::HTTP,
-                options.authority,
-                &options.headers,
-            )),
-        });
+        let receive_limit = options.receive_limit;
+        let shared = Arc::new(Shared::new(options, sender.clone()));
         let connection = Connection(Arc::new(Handle(shared.clone())));
         let (ready, is_ready) = oneshot::channel();
         let Some(ping) = h2.ping_pong() else {
@@ -164,7 +140,7 @@ impl Connection {
             tap,
             pulse,
             ready,
-            options.receive_limit,
+            receive_limit,
         ));
         match is_ready.await {
             Ok(()) => Ok(connection),
@@ -218,13 +194,8 @@ impl Connection {
         Ok(super::stream::new(send, response, self.0.0.clone()))
     }
 
-    /// Opens the stream of somebody else's call; returns when its HEADERS were handed to h2.
-    pub(crate) async fn exchange(&self, head: &RawHead, metadata: Metadata) -> Result<Exchange> {
-        let (response, send) = self.start_stream(|heads| heads.raw(head, metadata)).await?;
-        Ok(Exchange::new(send, response, self.0.0.clone()))
-    }
-
-    async fn start_stream(
+    /// A new stream, of which HTTP/2 has the head and nothing else.
+    pub(super) async fn start_stream(
         &self,
         head: impl FnOnce(&mut Heads) -> http::Request<()>,
     ) -> Result<(ResponseFuture, SendStream<Bytes>)> {
@@ -242,12 +213,6 @@ impl Connection {
         sender.send_request(request, false).map_err(lost)
     }
 
-    /// Counts a call that is under way on another connection to the same endpoint, as long as the value lives.
-    pub(crate) fn busy(&self) -> Busy {
-        self.0.0.in_flight.fetch_add(1, Ordering::Relaxed);
-        Busy(self.0.0.clone())
-    }
-
     /// Asks the task to find out whether the server still answers on this connection.
     pub(crate) fn probe(&self) {
         self.0.0.probe.store(true, Ordering::SeqCst);
@@ -261,6 +226,10 @@ impl Connection {
 
     pub(crate) fn condition(&self) -> watch::Receiver<Condition> {
         self.0.0.condition.subscribe()
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0.0
     }
 
     /// The endpoint's URL.
@@ -298,15 +267,6 @@ impl Connection {
     }
 }
 
-/// See [`Connection::busy`].
-pub(crate) struct Busy(Arc<Shared>);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Drop for Handle {
     fn drop(&mut self) {
         self.0.close(Closing::WhenIdle);
@@ -314,6 +274,38 @@ impl Drop for Handle {
 }
 
 impl Shared {
+    fn new(options: ConnectionOptions, sender: SendRequest<Bytes>) -> Self {
+        let endpoint = options.endpoint;
+        let scheme = if endpoint.is_tls() {
+            Scheme::HTTPS
+        } else {
+            Scheme::HTTP
+        };
+        Self {
+            name: endpoint.url().clone(),
+            ping: options.ping,
+            wake: Arc::new(TaskWake::new()),
+            condition: watch::Sender::new(Condition::Alive),
+            cause: OnceLock::new(),
+            rtt: AtomicU64::new(0),
+            in_flight: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            probe: AtomicBool::new(false),
+            retiring: AtomicBool::new(false),
+            queue: Mutex::new(Queue {
+                sender: Some(sender),
+                ..Queue::default()
+            }),
+            room: Arc::new(Semaphore::new(settings::QUEUE_PERMITS)),
+            heads: Mutex::new(Heads::new(
+                scheme,
+                endpoint.authority().clone(),
+                &options.headers,
+            )),
+        }
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -16,11 +16,13 @@ use http::Response;
 use http_body::{Body, Frame};
 use tokio::sync::oneshot;
 
-use super::connection::Shared;
+use super::connection::{Connection, Shared};
+use super::head::{Heads, Metadata};
 use super::outcome;
+use super::raw::RawHead;
 use super::status::BoxError;
 use super::stream::Open;
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// The stream of a call, of which the head was handed to HTTP/2. Dropping it, or what becomes of it, resets the stream
 /// (CANCEL), unless that has ended.
@@ -61,12 +63,26 @@ pub(crate) enum Broken {
     Body(BoxError),
 }
 
+/// Counts a call as long as it lives; see [`Connection::busy`].
+pub(crate) struct Busy(Arc<Shared>);
+
+impl Connection {
+    /// Opens the stream of somebody else's call; returns when its HEADERS were handed to h2.
+    pub(crate) async fn exchange(&self, head: &RawHead, metadata: Metadata) -> Result<Exchange> {
+        let head = |heads: &mut Heads| heads.raw(head, metadata);
+        let (response, send) = self.start_stream(head).await?;
+        Ok(Exchange::new(send, response, self.shared().clone()))
+    }
+
+    /// Counts a call that is under way on another connection to the same endpoint.
+    pub(crate) fn busy(&self) -> Busy {
+        self.shared().in_flight.fetch_add(1, Ordering::Relaxed);
+        Busy(self.shared().clone())
+    }
+}
+
 impl Exchange {
-    pub(super) fn new(
-        send: SendStream<Bytes>,
-        response: ResponseFuture,
-        shared: Arc<Shared>,
-    ) -> Self {
+    fn new(send: SendStream<Bytes>, response: ResponseFuture, shared: Arc<Shared>) -> Self {
         Self {
             send,
             open: Open::new(shared.clone()),
@@ -147,6 +163,12 @@ impl Waiting {
         shared.waiting.fetch_add(1, Ordering::Relaxed);
         shared.wake.announce();
         Self { response, shared }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

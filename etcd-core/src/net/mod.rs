@@ -17,9 +17,11 @@ mod raw;
 mod ready;
 mod reply;
 mod settings;
+mod socket;
 mod status;
 pub(crate) mod stream;
 mod tap;
+mod tls;
 mod unary;
 mod wake;
 

@@ -12,6 +12,7 @@ use etcd_core::proto::etcdserverpb::{
 };
 use etcd_core::{Client, Error, Outcome};
 use etcd_tests::scripted::{Incoming, Reply, Request, Scripted};
+use etcd_tests::tls;
 use http_body::Frame;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -226,7 +227,7 @@ async fn streams_end_when_the_client_is_closed() {
 async fn a_channel_and_its_replies_keep_the_connections_and_their_last_one_closes_them() {
     let server = server().await;
     let before = tasks();
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = tls::connect(server.endpoint()).await.unwrap();
     let mut stub = MaintenanceClient::new(client.channel().unwrap());
     drop(client);
     let mut snapshot = stub

@@ -8,6 +8,7 @@ use etcd_tests::cluster::Cluster;
 use etcd_tests::endpoints;
 use etcd_tests::proxy::{Direction, Proxy};
 use etcd_tests::scripted::{Reply, Request, Scripted};
+use etcd_tests::tls;
 use etcd_tests::wait;
 use tokio::time::timeout;
 use tonic::Code;
@@ -15,7 +16,7 @@ use tonic::Code;
 use crate::{LIMIT, PUT, RANGE, cause, healthy, kv, put, range, until};
 
 async fn connect(endpoints: Vec<String>) -> Client {
-    let client = Client::builder().endpoints(&endpoints).connect().await;
+    let client = tls::builder(&endpoints).connect().await;
     let client = client.unwrap();
     let all = endpoints.len();
     until("all are active", async || {

@@ -7,6 +7,7 @@ use etcd_core::proto::etcdserverpb::SnapshotResponse;
 use etcd_core::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use etcd_core::{Client, Error, Outcome};
 use etcd_tests::scripted::{Reply, Scripted};
+use etcd_tests::tls;
 use tokio::time::timeout;
 use tonic::{Code, Request};
 
@@ -100,7 +101,7 @@ async fn a_call_that_finds_no_endpoint_in_time_was_not_sent() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = port.local_addr().unwrap().to_string();
     drop(port);
-    let builder = Client::builder().endpoints([&address]);
+    let builder = tls::builder([&address]);
     let client = builder.request_timeout(SHORT).build().unwrap();
     let own = with_limit(put("k", "v"), SHORT);
     // Without a limit of its own, the client's is for finding an endpoint.
@@ -120,7 +121,7 @@ async fn the_clients_own_time_limit_does_not_end_a_call_that_was_sent() {
         _ => request.usual(),
     };
     let server = Scripted::start(answer).await.unwrap();
-    let builder = Client::builder().endpoints([server.endpoint()]);
+    let builder = tls::builder([server.endpoint()]);
     let client = builder.request_timeout(SHORT).connect().await.unwrap();
     kv(&client).put(put("k", "v")).await.unwrap();
 }

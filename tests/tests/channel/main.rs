@@ -22,6 +22,7 @@ use etcd_core::proto::rpc::Unary;
 use etcd_core::{Channel, Client, Error};
 use etcd_tests::cluster::{Prefix, Target};
 use etcd_tests::scripted::{Request, Scripted};
+use etcd_tests::tls;
 use etcd_tests::wait;
 use tokio::runtime::Handle;
 use tonic::Status;
@@ -35,7 +36,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 async fn target() -> (Client, Prefix) {
     let target = Target::get().await.unwrap();
-    let client = Client::connect(target.endpoints().join(",")).await.unwrap();
+    let client = tls::connect(target.endpoints().join(",")).await.unwrap();
     (client, target.prefix())
 }
 
@@ -46,7 +47,7 @@ async fn healthy(member: u64) -> Scripted {
 }
 
 async fn connect(server: &Scripted) -> Client {
-    Client::connect(server.endpoint()).await.unwrap()
+    tls::connect(server.endpoint()).await.unwrap()
 }
 
 fn kv(client: &Client) -> KvClient<Channel> {

@@ -38,7 +38,7 @@ async fn without_waiting_a_call_fails_at_once_and_says_why() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = port.local_addr().unwrap().to_string();
     drop(port);
-    let client = Client::builder().endpoints([&address]).build().unwrap();
+    let client = tls::builder([&address]).build().unwrap();
     let status = kv(&client.wait_ready(false)).put(put("k", "v")).await;
     let status = status.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);

@@ -12,6 +12,7 @@ use etcd_core::proto::etcdserverpb::{
 use etcd_core::{Client, Get};
 use etcd_tests::cluster::Cluster;
 use etcd_tests::proxy::{Direction, Proxy};
+use etcd_tests::tls;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -126,7 +127,7 @@ const WINDOW: u64 = 4 << 20;
 async fn a_snapshot_that_nobody_reads_stops_and_holds_up_nobody_and_is_whole_in_the_end() {
     let cluster = Cluster::start(1).await.unwrap();
     let proxy = Proxy::start(cluster.address(0)).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let client = tls::connect(proxy.endpoint()).await.unwrap();
     for i in 0..24 {
         client.put(format!("k{i}"), vec![i; 1 << 20]).await.unwrap();
     }
