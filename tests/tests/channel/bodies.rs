@@ -10,7 +10,7 @@ use etcd_core::proto::etcdserverpb::watch_client::WatchClient;
 use etcd_core::proto::etcdserverpb::{
     LeaseKeepAliveRequest, SnapshotRequest, SnapshotResponse, WatchRequest, WatchResponse,
 };
-use etcd_core::{Client, Error, Outcome};
+use etcd_core::{Error, Outcome};
 use etcd_tests::scripted::{Incoming, Reply, Request, Scripted};
 use etcd_tests::tls;
 use http_body::Frame;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use etcd_core::Client;
 use etcd_core::proto::etcdserverpb::kv_client::KvClient;
 use etcd_core::proto::etcdserverpb::lease_client::LeaseClient;
 use etcd_core::proto::etcdserverpb::maintenance_client::MaintenanceClient;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use etcd_core::proto::etcdserverpb::SnapshotRequest;
 use etcd_core::proto::etcdserverpb::SnapshotResponse;
 use etcd_core::proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use etcd_core::{Client, Error, Outcome};
+use etcd_core::{Error, Outcome};
 use etcd_tests::scripted::{Reply, Scripted};
 use etcd_tests::tls;
 use tokio::time::timeout;

@@ -1,6 +1,7 @@
 //! What is refused before anything is sent.
 
-use etcd_core::{Channel, Client, Error, Outcome};
+use etcd_core::{Channel, Error, Outcome};
+use etcd_tests::tls;
 use http::Request;
 use std::time::Duration;
 use tonic::Code;

@@ -1,5 +1,6 @@
 //! Streams of every kind, on real etcd.
 
+use etcd_core::Get;
 use etcd_core::proto::etcdserverpb::kv_client::KvClient;
 use etcd_core::proto::etcdserverpb::lease_client::LeaseClient;
 use etcd_core::proto::etcdserverpb::maintenance_client::MaintenanceClient;
@@ -9,7 +10,6 @@ use etcd_core::proto::etcdserverpb::{
     LeaseKeepAliveRequest, LeaseKeepAliveResponse, SnapshotRequest, WatchCancelRequest,
     WatchCreateRequest, WatchRequest, WatchResponse,
 };
-use etcd_core::{Client, Get};
 use etcd_tests::cluster::Cluster;
 use etcd_tests::proxy::{Direction, Proxy};
 use etcd_tests::tls;
