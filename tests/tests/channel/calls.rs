@@ -14,6 +14,7 @@ use etcd_core::proto::etcdserverpb::{
 use etcd_tests::proxy::{Direction, Proxy};
 use etcd_tests::scripted::{Request, Scripted};
 use etcd_tests::tls;
+use tokio::time::timeout;
 use tonic::Code;
 use tower::ServiceBuilder;
 
@@ -67,7 +68,8 @@ async fn a_large_request_and_its_reply_come_through_whole() {
     let mut stub = kv(&client);
     let value: Vec<u8> = (0..1_400_000u32).map(|i| (i % 251) as u8).collect();
     let key = prefix.key("big");
-    stub.put(put(&key, value.clone())).await.unwrap();
+    let call = timeout(LIMIT, stub.put(put(&key, value.clone()))).await;
+    call.unwrap().unwrap();
     let read = stub.range(range(&key)).await.unwrap().into_inner();
     assert!(read.kvs[0].value == value);
 }
@@ -205,7 +207,7 @@ async fn a_call_of_a_closed_client_is_cancelled() {
     stub.put(put("k", "v")).await.unwrap();
     client.close();
     for mut stub in [stub, kv(&client)] {
-        let call = tokio::time::timeout(LIMIT, stub.put(put("k", "v")));
+        let call = timeout(LIMIT, stub.put(put("k", "v")));
         let status = call.await.unwrap().unwrap_err();
         assert_eq!(status.code(), Code::Cancelled);
         assert!(cause(&status).is_closed(), "{status}");

@@ -95,8 +95,8 @@ async fn a_stream_of_requests_gets_its_one_answer() {
     let codec = tonic_prost::ProstCodec::default();
     let path = "/etcdserverpb.Lease/LeaseKeepAlive".parse().unwrap();
     let request = tonic::Request::new(requests);
-    let answer = stub.client_streaming(request, path, codec).await.unwrap();
-    let answer: LeaseKeepAliveResponse = answer.into_inner();
+    let answer = timeout(LIMIT, stub.client_streaming(request, path, codec)).await;
+    let answer: LeaseKeepAliveResponse = answer.unwrap().unwrap().into_inner();
     assert_eq!((answer.id, answer.ttl), (lease.0, 20));
     client.revoke(lease).await.unwrap();
 }
@@ -153,9 +153,12 @@ async fn a_snapshot_that_nobody_reads_stops_and_holds_up_nobody_and_is_whole_in_
     assert!(delivered() < WINDOW + (1 << 20), "{}", delivered());
 
     let mut bytes = first.blob.to_vec();
-    while let Some(chunk) = snapshot.message().await.unwrap() {
-        bytes.extend_from_slice(&chunk.blob);
-    }
+    let rest = async {
+        while let Some(chunk) = snapshot.message().await.unwrap() {
+            bytes.extend_from_slice(&chunk.blob);
+        }
+    };
+    timeout(LIMIT, rest).await.unwrap();
     assert!(bytes.len() > 24 << 20);
     let (database, checksum) = bytes.split_at(bytes.len() - 32);
     assert_eq!(&Sha256::digest(database)[..], checksum);
@@ -171,7 +174,8 @@ async fn a_request_of_many_messages_waits_for_the_server() {
     let client = crate::connect(&server).await;
     let mut stub = kv(&client);
     let value = vec![5; 300_000];
-    stub.put(put("k", value.clone())).await.unwrap();
+    let call = timeout(LIMIT, stub.put(put("k", value.clone()))).await;
+    call.unwrap().unwrap();
     let seen = &server.requests(crate::PUT)[0];
     let seen: etcd_core::proto::etcdserverpb::PutRequest = seen.decode().unwrap();
     assert!(seen.value == value);
