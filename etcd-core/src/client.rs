@@ -158,9 +158,7 @@ impl Client {
     }
 
     fn plan<R: Request>(&self, request: R) -> Result<Plan> {
-        if self.view.timeout.is_some_and(|timeout| timeout.is_zero()) {
-            return Err(Error::config("timeout", "must be longer than zero"));
-        }
+        self.check_timeout()?;
         let mut wire = request.into_wire()?;
         limits::check(&wire, &self.shared.options.limits)?;
         self.prepare(R::Wire::PATH, &mut wire)?;
@@ -185,6 +183,13 @@ impl Client {
             attempt_timeout: (class == Class::PointRead).then_some(options.read_attempt_timeout),
             wait_ready: self.view.wait_ready,
         })
+    }
+
+    pub(crate) fn check_timeout(&self) -> Result<()> {
+        if self.view.timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(Error::config("timeout", "must be longer than zero"));
+        }
+        Ok(())
     }
 
     /// The last thing before a request is encoded: its keys become those of the cluster.

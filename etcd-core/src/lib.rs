@@ -5,6 +5,7 @@
 //! - [`Get`], [`Put`], [`Delete`], [`Txn`], [`Compare`], [`Watch`]: requests as values of wire fields.
 //! - [`Watcher`]: whole revisions, in order, exactly once, across failovers. [`Lease`]: kept alive until it is dropped, known to
 //!   be lost before etcd lets it go.
+//! - [`Channel`]: the same endpoints under the stubs that tonic generates.
 //! - [`Error`]: by what the caller can do about it, with the [`Outcome`] of a write.
 //!
 //! ```no_run
@@ -31,6 +32,7 @@ mod auth;
 mod backoff;
 mod budget;
 mod call;
+mod channel;
 mod class;
 mod client;
 mod clock;
@@ -65,6 +67,7 @@ mod verbs;
 mod watch;
 
 pub use auth::Permission;
+pub use channel::{Channel, ChannelBody};
 pub use client::Client;
 pub use compare::{Compare, Operand};
 pub use election::LeaderChanges;

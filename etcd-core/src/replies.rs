@@ -177,9 +177,7 @@ impl Client {
             pinned,
             ..Want::default()
         };
-        if !self.view().wait_ready && pool.pick(&want).is_none() {
-            return Err(Error::no_active_endpoint(pool.reports()));
-        }
+        self.check_ready(&want)?;
         let opened = async {
             let metadata = Metadata {
                 require_leader: self.view().require_leader.unwrap_or(false),
@@ -219,8 +217,17 @@ impl Client {
         })
     }
 
+    /// An error at once when no endpoint can be used and the view does not wait.
+    pub(crate) fn check_ready(&self, want: &Want<'_>) -> Result<()> {
+        let pool = self.pool();
+        if self.view().wait_ready || pool.pick(want).is_some() {
+            return Ok(());
+        }
+        Err(Error::no_active_endpoint(pool.reports()))
+    }
+
     /// What an error of a connection is when it was the client that closed it.
-    fn closed_or(&self, error: Error) -> Error {
+    pub(crate) fn closed_or(&self, error: Error) -> Error {
         match error {
             Error::Connection(lost) if self.pool().is_closed() => Error::Closed {
                 outcome: lost.outcome,

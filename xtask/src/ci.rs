@@ -51,7 +51,7 @@ const STEPS: &[Step] = &[
         env: &[("ETCD_TESTS_TLS", "1")],
         ..step(
             "connections, pool and failover over TLS",
-            "test -p etcd-tests --test calls --test outcome --test reads --test failover --test reconnect --test liveness --test kv --test txn",
+            "test -p etcd-tests --test calls --test outcome --test reads --test channel --test failover --test reconnect --test liveness --test kv --test txn",
         )
     },
     step(

@@ -30,16 +30,14 @@ pub(crate) struct Inbound {
 }
 
 /// Counts the stream as long as it lives: PINGs are only sent while streams are open.
-struct Open(Arc<Shared>);
+pub(super) struct Open(pub(super) Arc<Shared>);
 
 pub(super) fn new(
     send: SendStream<Bytes>,
     response: ResponseFuture,
     shared: Arc<Shared>,
 ) -> (Outbound, Inbound) {
-    shared.streams.fetch_add(1, Ordering::Relaxed);
-    shared.wake.announce();
-    let open = Arc::new(Open(shared));
+    let open = Arc::new(Open::new(shared));
     let outbound = Outbound {
         send,
         open: open.clone(),
@@ -52,6 +50,14 @@ pub(super) fn new(
             open,
         },
     )
+}
+
+impl Open {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        shared.streams.fetch_add(1, Ordering::Relaxed);
+        shared.wake.announce();
+        Self(shared)
+    }
 }
 
 impl Drop for Open {
@@ -151,12 +157,6 @@ impl Inbound {
 
     fn error(&self, ended: Ended) -> Error {
         let shared = &self.open.0;
-        let error = self.reply.error(ended, &shared.name, true);
-        match (&error, shared.cause.get()) {
-            (Error::Connection(e), Some(cause)) => {
-                Error::connection(shared.name.clone(), e.outcome, cause.as_str())
-            }
-            _ => error,
-        }
+        shared.explain(self.reply.error(ended, &shared.name, true))
     }
 }

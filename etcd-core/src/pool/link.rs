@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::state::{EndpointId, Generation, Member};
-use super::{Inner, Lane, Link, Picked, Pool, PoolOptions, Version};
+use super::{Health, Inner, Lane, Link, Picked, Pool, PoolOptions, Version};
 use crate::error::{Error, Outcome, Result};
 use crate::net::endpoint::Endpoint;
 use crate::net::ping::PingOptions;
@@ -257,14 +257,17 @@ async fn watch_streams(
     let _ = condition
         .wait_for(|condition| *condition != Condition::Alive)
         .await;
-    if let Some(pool) = pool.upgrade()
-        && let Some(link) = pool
-            .lock()
-            .links
-            .get(&id)
-            .filter(|link| link.generation == generation)
-    {
-        link.calls.probe();
+    let Some(pool) = pool.upgrade() else { return };
+    let calls = {
+        let inner = pool.lock();
+        let link = inner.links.get(&id);
+        link.filter(|link| link.generation == generation)
+            .map(|link| link.calls.clone())
+    };
+    if let Some(calls) = calls {
+        calls.probe();
+        // Where no call waits for it, nobody knows.
+        ask_status(&pool, id, generation, calls);
     }
 }
 
@@ -330,6 +333,32 @@ impl Pool {
         Some(generation)
     }
 
+    /// Goes on with `connecting` unless the endpoint, which answered so far, is found to be silent meanwhile. Where no call
+    /// waits for it nobody knows, so it is asked.
+    async fn unless_silent<T>(
+        &self,
+        picked: &Picked,
+        connecting: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let mut health = Health(picked.connection.condition());
+        if health.is_troubled() {
+            return connecting.await;
+        }
+        ask_status(
+            self,
+            picked.id,
+            picked.generation,
+            picked.connection.clone(),
+        );
+        tokio::select! {
+            connected = connecting => connected,
+            () = health.troubled() => {
+                let cause = "the endpoint went silent or was lost";
+                Err(Error::connection(picked.name.clone(), Outcome::NotApplied, cause))
+            }
+        }
+    }
+
     /// A connection for streams beside the picked one for calls, opened if need be.
     pub(super) async fn beside(&self, picked: &Picked, lane: Lane) -> Result<Connection> {
         let lost = || {
@@ -354,7 +383,8 @@ impl Pool {
             (cell.clone(), endpoint, ping)
         };
         let connection = cell.get_or_try_init(|| async {
-            let connection = connect(&endpoint, ping, &self.options).await?;
+            let connecting = connect(&endpoint, ping, &self.options);
+            let connection = self.unless_silent(picked, connecting).await?;
             tokio::spawn(unless_closed(
                 self.closed.subscribe(),
                 watch_streams(

@@ -8,6 +8,7 @@ pub(crate) mod state;
 mod version;
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -243,48 +244,60 @@ impl Pool {
         pinned: Option<EndpointId>,
         metadata: &Metadata,
     ) -> Result<OpenStream> {
-        let mut avoid: Vec<EndpointId> = avoid.into_iter().collect();
-        let mut backoff = Backoff::new(Duration::from_millis(50), 2.0, Duration::from_secs(1));
-        loop {
-            let want = Want {
-                leader: prefer == Prefer::Leader,
-                serializable: false,
-                avoid: &avoid,
-                pinned,
-            };
-            let picked = self.acquire(&want).await?;
-            match self.open_on(&picked, lane, path, metadata).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => {
-                    tracing::debug!(endpoint = %picked.name, %error, "no stream could be opened");
-                    if avoid.contains(&picked.id) || pinned.is_some() {
-                        avoid.clear();
-                        tokio::time::sleep(backoff.next().unwrap_or(Duration::from_secs(1))).await;
-                    }
-                    avoid.push(picked.id);
-                }
-            }
-        }
-    }
-
-    async fn open_on(
-        &self,
-        picked: &Picked,
-        lane: Lane,
-        path: &'static str,
-        metadata: &Metadata,
-    ) -> Result<OpenStream> {
-        let connection = self.beside(picked, lane).await?;
-        let health = Health(connection.condition());
-        let (tx, rx) = connection.open(path, metadata).await?;
+        let avoid: Vec<EndpointId> = avoid.into_iter().collect();
+        let want = Want {
+            leader: prefer == Prefer::Leader,
+            serializable: false,
+            avoid: &avoid,
+            pinned,
+        };
+        let open = |connection: Connection| async move {
+            let health = Health(connection.condition());
+            let (tx, rx) = connection.open(path, metadata).await?;
+            Ok((health, tx, rx))
+        };
+        let (picked, (health, tx, rx)) = self.place(lane, &want, open).await?;
         Ok(OpenStream {
             endpoint: picked.id,
-            name: picked.name.clone(),
+            name: picked.name,
             tx,
             rx,
             health,
             token: metadata.token.clone(),
         })
+    }
+
+    /// Does `open` on the connection of a lane of a usable endpoint, and on another one when it fails, for as long as it
+    /// takes.
+    pub(crate) async fn place<T, F: Future<Output = Result<T>>>(
+        &self,
+        lane: Lane,
+        want: &Want<'_>,
+        open: impl Fn(Connection) -> F,
+    ) -> Result<(Picked, T)> {
+        let mut avoid = want.avoid.to_vec();
+        let mut backoff = Backoff::new(Duration::from_millis(50), 2.0, Duration::from_secs(1));
+        loop {
+            let want = Want {
+                avoid: &avoid,
+                ..*want
+            };
+            let picked = self.acquire(&want).await?;
+            let opened = match self.beside(&picked, lane).await {
+                Ok(connection) => open(connection).await,
+                Err(error) => Err(error),
+            };
+            let error = match opened {
+                Ok(opened) => return Ok((picked, opened)),
+                Err(error) => error,
+            };
+            tracing::debug!(endpoint = %picked.name, %error, "no stream could be opened");
+            if avoid.contains(&picked.id) || want.pinned.is_some() {
+                avoid.clear();
+                tokio::time::sleep(backoff.next().unwrap_or(Duration::from_secs(1))).await;
+            }
+            avoid.push(picked.id);
+        }
     }
 
     /// Waits until another endpoint can take over everything from this one. Cancel safe.
