@@ -66,6 +66,7 @@ pub use election::LeaderChanges;
 pub use error::{
     BadReply, ClusterChanged, Code, ConnectionLost, EndpointReport, Error, EtcdError, FileFailed,
     InvalidOption, LostReason, Outcome, Result, ServerError, TimedOut, TooLarge, Unreachable,
+    Unsupported,
 };
 pub use etcd_proto as proto;
 pub use etcd_proto::etcdserverpb::AlarmType;

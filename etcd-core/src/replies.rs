@@ -22,6 +22,7 @@ pub(crate) struct Replies<M> {
     inbound: Inbound,
     endpoint: EndpointId,
     name: Arc<str>,
+    version: Option<Arc<str>>,
     /// The first reply, when it was waited for and not taken yet.
     first: Option<M>,
     over: bool,
@@ -45,7 +46,10 @@ impl<M: Message + Default + 'static> Replies<M> {
         let limit = self.client.shared.options.receive_limit;
         let reply = match self.inbound.poll_message(cx, limit) {
             Poll::Ready(Ok(reply)) => self.named(reply),
-            Poll::Ready(Err(error)) => Err(self.client.closed_or(error)),
+            Poll::Ready(Err(error)) => {
+                let error = error.of_rpc(self.path, self.version.as_ref());
+                Err(self.client.closed_or(error))
+            }
             Poll::Pending => {
                 let deadline = self.deadline.as_mut();
                 if deadline.is_none_or(|deadline| deadline.as_mut().poll(cx).is_pending()) {
@@ -95,9 +99,9 @@ impl Client {
         self.prepare(path, &mut request)?;
         let until = Instant::now() + self.time_limit();
         let mut backoff = Backoff::new(Duration::from_millis(25), 2.0, Duration::from_secs(1));
-        let mut avoid = None;
+        let mut tried = Vec::new();
         loop {
-            let mut replies: Replies<M> = self.ask(path, &request, avoid, until).await?;
+            let mut replies: Replies<M> = self.ask(path, &request, &tried, until).await?;
             let error = match replies.next().await {
                 Ok(first) => {
                     replies.first = first;
@@ -105,17 +109,23 @@ impl Client {
                 }
                 Err(error) => error,
             };
-            let wait = backoff.next().unwrap_or_default();
-            let again = !matches!(
-                decide(&error, true),
-                Decision::Fail | Decision::Reauthenticate
-            );
-            if !again || Instant::now() + wait > until {
+            tried.push(replies.endpoint);
+            let untried = self.has_untried(&tried)?;
+            let wait = match decide(&error, true) {
+                Decision::Fail | Decision::Reauthenticate => return Err(error),
+                Decision::Elsewhere if !untried => return Err(error),
+                Decision::Elsewhere => Duration::ZERO,
+                _ => backoff.next().unwrap_or_default(),
+            };
+            if !untried {
+                // The next round, from which only the last one is left out at first.
+                tried = vec![replies.endpoint];
+            }
+            if Instant::now() + wait > until {
                 return Err(error);
             }
             tracing::debug!(path, endpoint = %replies.name, %error, "call is tried again");
             self.pool().report(replies.endpoint, &error);
-            avoid = Some(replies.endpoint);
             sleep(wait).await;
         }
     }
@@ -128,14 +138,22 @@ impl Client {
     ) -> Result<Replies<M>> {
         self.prepare(path, &mut request)?;
         let until = Instant::now() + self.time_limit();
-        self.ask(path, &request, None, until).await
+        self.ask(path, &request, &[], until).await
+    }
+
+    fn has_untried(&self, tried: &[EndpointId]) -> Result<bool> {
+        Ok(self.pool().has_untried(&Want {
+            avoid: tried,
+            pinned: self.pinned()?,
+            ..Want::default()
+        }))
     }
 
     async fn ask<M: Message + Default>(
         &self,
         path: &'static str,
         request: &impl Message,
-        avoid: Option<EndpointId>,
+        avoid: &[EndpointId],
         until: Instant,
     ) -> Result<Replies<M>> {
         let (pool, started) = (self.pool(), Instant::now());
@@ -152,12 +170,19 @@ impl Client {
         };
         let opened = async {
             let stream = pool
-                .open_in(Lane::Bulk, path, Prefer::Any, avoid, pinned, metadata)
+                .open_in(
+                    Lane::Bulk,
+                    path,
+                    Prefer::Any,
+                    avoid.to_vec(),
+                    pinned,
+                    metadata,
+                )
                 .await?;
             stream.tx.send_last(request).await?;
-            Ok((stream.endpoint, stream.name, stream.rx))
+            Ok((stream.endpoint, stream.name, stream.version, stream.rx))
         };
-        let (endpoint, name, inbound) = match timeout_at(until, opened).await {
+        let (endpoint, name, version, inbound) = match timeout_at(until, opened).await {
             Ok(opened) => opened.map_err(|error| self.closed_or(error))?,
             Err(_) => {
                 let reports = pool.reports();
@@ -176,6 +201,7 @@ impl Client {
             inbound,
             endpoint,
             name,
+            version,
             first: None,
             over: false,
             deadline: own_limit.then(|| Box::pin(sleep_until(until))),

@@ -7,6 +7,7 @@
 //! | [`load`] | [`Load`](load::Load): workers that read and write while members fail, and a check of all they were told |
 //! | [`proxy`] | [`Proxy`](proxy::Proxy): a TCP proxy that blocks, delays, cuts and resets |
 //! | [`scripted`] | [`Scripted`](scripted::Scripted): a gRPC server that misbehaves, frame by frame |
+//! | [`versions`] | what the release under test lacks, asserted and noted |
 //! | [`wait`] | waiting for a condition in place of sleeping |
 //!
 //! Nothing here outlives the test: dropping a value ends what it started, and when the test process itself is killed, a
@@ -19,6 +20,7 @@ pub mod load;
 mod ports;
 pub mod proxy;
 pub mod scripted;
+pub mod versions;
 pub mod wait;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

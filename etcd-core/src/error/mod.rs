@@ -16,7 +16,7 @@ pub use code::Code;
 pub(crate) use decide::{Decision, decide};
 pub use detail::{
     BadReply, ClusterChanged, ConnectionLost, EndpointReport, FileFailed, InvalidOption,
-    LostReason, TimedOut, TooLarge, Unreachable,
+    LostReason, TimedOut, TooLarge, Unreachable, Unsupported,
 };
 pub use server::{EtcdError, ServerError};
 
@@ -72,6 +72,13 @@ pub enum Error {
     /// etcd, or something between, answered with an error status.
     #[error(transparent)]
     Server(Arc<ServerError>),
+
+    /// The endpoint's etcd lacks this RPC or what was asked of it, as older releases do. It was not done.
+    ///
+    /// Found out anew for each endpoint and call: where the members are of several releases, as during a rolling upgrade,
+    /// the call goes to one that can, unless the view is bound to one endpoint.
+    #[error(transparent)]
+    Unsupported(Arc<Unsupported>),
 
     /// The reply was not what the protocol allows: undecodable, a field missing, an HTTP status other than 200.
     #[error(transparent)]
@@ -131,6 +138,7 @@ impl Error {
     /// |---|---|
     /// | `Config`, `InvalidRequest`, `File`, `Compacted`, `Lagged`, `LeaseLost` | `NotApplied`: nothing was sent |
     /// | `NoActiveEndpoint`, `Timeout`, `Connection`, `Closed` | `NotApplied` until the request may have reached a server, then `Unknown` |
+    /// | `Unsupported` | `NotApplied` |
     /// | `Server` | by etcd's message, see [`EtcdError::outcome`]; `Unknown` for any other message |
     /// | `Protocol`, `TooLarge`, `ClusterChanged` | `Unknown` |
     ///
@@ -149,6 +157,7 @@ impl Error {
             Error::Timeout(e) => e.outcome,
             Error::Connection(e) => e.outcome,
             Error::Server(e) => e.outcome,
+            Error::Unsupported(e) => e.outcome,
             Error::Closed { outcome } => *outcome,
         }
     }
@@ -160,6 +169,7 @@ impl Error {
             Error::Timeout(e) => e.endpoint.as_deref(),
             Error::Connection(e) => Some(&e.endpoint),
             Error::Server(e) => Some(&e.endpoint),
+            Error::Unsupported(e) => Some(&e.endpoint),
             Error::Protocol(e) => Some(&e.endpoint),
             Error::TooLarge(e) => Some(&e.endpoint),
             Error::ClusterChanged(e) => Some(&e.endpoint),
@@ -174,13 +184,14 @@ impl Error {
         }
     }
 
-    /// The gRPC status code that the server answered with. Codes differ between releases of etcd; prefer [`Error::etcd`].
+    /// The gRPC status code that the server answered with, [`Code::Unimplemented`] for [`Error::Unsupported`]. Codes differ
+    /// between releases of etcd; prefer [`Error::etcd`].
     #[must_use]
     pub fn code(&self) -> Option<Code> {
-        if let Error::Server(e) = self {
-            Some(e.code)
-        } else {
-            None
+        match self {
+            Error::Server(e) => Some(e.code),
+            Error::Unsupported(_) => Some(Code::Unimplemented),
+            _ => None,
         }
     }
 
@@ -279,6 +290,12 @@ impl Error {
     #[must_use]
     pub fn is_too_many_requests(&self) -> bool {
         self.etcd() == Some(EtcdError::TooManyRequests)
+    }
+
+    /// The endpoint's etcd lacks what was asked of it; a newer one may have it.
+    #[must_use]
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self, Error::Unsupported(_))
     }
 
     /// The client was closed.

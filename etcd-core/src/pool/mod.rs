@@ -60,6 +60,8 @@ struct Inner {
 struct Link {
     generation: Generation,
     calls: Connection,
+    /// The version of etcd that answers here, if it told one.
+    version: Option<Arc<str>>,
     /// Opened with the first stream of its kind, once for all that ask at the same time.
     streams: Arc<OnceCell<Connection>>,
     bulk: Arc<OnceCell<Connection>>,
@@ -80,6 +82,8 @@ pub(crate) struct Picked {
     pub(crate) id: EndpointId,
     pub(crate) generation: Generation,
     pub(crate) name: Arc<str>,
+    /// The version of etcd that answers there, if it told one.
+    pub(crate) version: Option<Arc<str>>,
     pub(crate) connection: Connection,
 }
 
@@ -94,6 +98,7 @@ pub(crate) enum Prefer {
 pub(crate) struct OpenStream {
     pub(crate) endpoint: EndpointId,
     pub(crate) name: Arc<str>,
+    pub(crate) version: Option<Arc<str>>,
     pub(crate) tx: Outbound,
     pub(crate) rx: Inbound,
     pub(crate) health: Health,
@@ -155,11 +160,11 @@ impl Pool {
             let link = links.get(&id)?;
             if link.calls.is_open() {
                 let (generation, connection) = (link.generation, link.calls.clone());
-                let name = connection.name();
                 return Some(Picked {
                     id,
                     generation,
-                    name,
+                    name: connection.name(),
+                    version: link.version.clone(),
                     connection,
                 });
             }
@@ -167,6 +172,12 @@ impl Pool {
             let (generation, cause) = (link.generation, link.calls.cause());
             self.lose(&mut inner, id, generation, &cause);
         }
+    }
+
+    /// Could `want` be served by an endpoint that it does not avoid?
+    pub(crate) fn has_untried(&self, want: &Want<'_>) -> bool {
+        let picked = self.pick(want);
+        picked.is_some_and(|picked| !want.avoid.contains(&picked.id))
     }
 
     /// Like [`pick`](Self::pick), waiting for an endpoint. The caller bounds the time.
@@ -222,6 +233,7 @@ impl Pool {
         require_leader: bool,
     ) -> Result<OpenStream> {
         let metadata = Metadata { require_leader };
+        let avoid = avoid.into_iter().collect();
         self.open_in(Lane::Streams, path, prefer, avoid, pinned, metadata)
             .await
     }
@@ -232,11 +244,10 @@ impl Pool {
         lane: Lane,
         path: &'static str,
         prefer: Prefer,
-        avoid: Option<EndpointId>,
+        mut avoid: Vec<EndpointId>,
         pinned: Option<EndpointId>,
         metadata: Metadata,
     ) -> Result<OpenStream> {
-        let mut avoid: Vec<EndpointId> = avoid.into_iter().collect();
         let mut backoff = Backoff::new(Duration::from_millis(50), 2.0, Duration::from_secs(1));
         loop {
             let want = Want {
@@ -273,6 +284,7 @@ impl Pool {
         Ok(OpenStream {
             endpoint: picked.id,
             name: picked.name.clone(),
+            version: picked.version.clone(),
             tx,
             rx,
             health,

@@ -149,6 +149,7 @@ impl Task {
             mut tx,
             mut rx,
             health,
+            ..
         } = stream;
         let pool = self.pool.clone();
         let mut silent = pin!(silent(

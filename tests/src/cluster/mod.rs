@@ -21,6 +21,7 @@ mod member;
 mod partition;
 mod query;
 mod target;
+mod version;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ use tempfile::TempDir;
 use self::member::{Janitor, Process, default_binary, ended, excerpt};
 use self::partition::{Isolated, Relays};
 pub use self::target::{Prefix, Target};
+pub use self::version::next_binary;
 use crate::ports::Port;
 use crate::{http, lock};
 
@@ -66,6 +68,7 @@ pub struct Builder {
     binary: Option<PathBuf>,
     client_ports: Vec<u16>,
     partitionable: bool,
+    progress_interval: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -95,6 +98,7 @@ impl Cluster {
             binary: None,
             client_ports: Vec::new(),
             partitionable: false,
+            progress_interval: None,
         }
     }
 
@@ -239,6 +243,12 @@ impl Builder {
         self
     }
 
+    /// How often a member tells a watch that asks for it how far it has got: etcd's flag for that has had two names. 10 min unless told.
+    pub fn progress_interval(mut self, interval: Duration) -> Self {
+        self.progress_interval = Some(interval);
+        self
+    }
+
     /// Puts relays between the members, so that one can be [isolated](Cluster::isolate). They work as long as the tokio runtime does
     /// in which the cluster is started.
     pub fn partitionable(mut self) -> Self {
@@ -266,6 +276,7 @@ impl Builder {
 
     async fn attempt(&self) -> Result<Cluster> {
         let binary = self.binary.clone().map_or_else(default_binary, Ok)?;
+        let builder = self.clone().for_binary(&binary)?;
         let dir = tempfile::Builder::new().prefix("etcd-tests-").tempdir()?;
         let janitor = Janitor::start(dir.path())?;
         let ports = (0..self.members)
@@ -284,7 +295,7 @@ impl Builder {
         }
         let token = dir.path().to_string_lossy().into_owned();
         let member = |(i, (client, peer)): (usize, (Port, Port))| Member {
-            args: self.flags(i, &client, &peer, &known, &token, dir.path()),
+            args: builder.flags(i, &client, &peer, &known, &token, dir.path()),
             log: dir.path().join(format!("m{i}.log")),
             binary: binary.clone(),
             client,
@@ -297,7 +308,7 @@ impl Builder {
             relays,
             dir,
             _janitor: janitor,
-            builder: self.clone(),
+            builder,
         };
         // One after the other: a new member first asks its peers whether it was ever a member, and would wait a whole second
         // for one that listens but does not answer yet, because it is asking the same.
