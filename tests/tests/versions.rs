@@ -206,6 +206,22 @@ async fn a_member_that_tells_no_version_is_asked() {
     assert_eq!(lacks(error).version, None);
 }
 
+#[tokio::test]
+async fn a_hashed_password_goes_only_to_an_etcd_that_takes_it_for_one() {
+    let cluster = Cluster::start(1).await.unwrap();
+    let client = client([cluster.endpoint(0)]).await;
+    let user = AuthUserAddRequest {
+        name: "u".into(),
+        hashed_password: "$2a$10$".into(),
+        ..Default::default()
+    };
+    let version = cluster.version(0).await.unwrap();
+    let added = client.send(user).await;
+    let added = since((3, 5), version, "UserAdd hashedPassword", added);
+    let users = client.user_list().await.unwrap().users;
+    assert_eq!(users.len(), usize::from(added.is_some()));
+}
+
 /// From the release under test to the next minor version, or where there is none to itself.
 #[tokio::test]
 async fn each_member_has_what_its_version_has_while_they_are_upgraded_one_by_one() {

@@ -42,6 +42,10 @@ const STEPS: &[Step] = &[
         "clippy --workspace --all-targets --all-features -- -D warnings",
     ),
     step("tests", "test --workspace"),
+    step(
+        "older releases of etcd",
+        "xtask test --etcd 3.4.45 --etcd 3.5.34 --etcd 3.6.15 --suite every_rpc --suite versions",
+    ),
     Step {
         env: &[("RUSTDOCFLAGS", "-D warnings")],
         ..step("documentation", "doc --workspace --no-deps")

@@ -60,7 +60,7 @@ pub(crate) fn fetch(version: &str) -> Result<PathBuf> {
     write(&package, "Cargo.toml", &manifest(version))?;
     write(&package, "src/main.rs", PRINT_PATH)?;
     let output = Command::new(cargo())
-        .args(["run", "--manifest-path"])
+        .args(["run", "--quiet", "--manifest-path"])
         .arg(package.join("Cargo.toml"))
         .arg("--target-dir")
         .arg(package.join("target"))

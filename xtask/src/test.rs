@@ -91,15 +91,20 @@ fn releases(asked: &[String]) -> Result<Vec<Release>> {
         false => asked.iter().map(String::as_str).collect(),
     };
     let release = |version: &str| {
-        let at = VERSIONS.iter().position(|known| *known == version);
-        let next = at.and_then(|at| VERSIONS.get(at + 1)).unwrap_or(&version);
         Ok(Release {
             version: version.to_owned(),
             binary: fetch(version)?,
-            next: fetch(next)?,
+            next: fetch(next(version))?,
         })
     };
     versions.into_iter().map(release).collect()
+}
+
+/// The version after one of the known ones, else the same.
+fn next(version: &str) -> &str {
+    let at = VERSIONS.iter().position(|known| *known == version);
+    at.and_then(|at| VERSIONS.get(at + 1).copied())
+        .unwrap_or(version)
 }
 
 /// The suites asked for, else all that use the harness' clusters: the others have no etcd to be tested on.
@@ -135,17 +140,11 @@ fn mentions(path: &Path, text: &str) -> Result<bool> {
     Ok(fs::read_to_string(path)?.contains(text))
 }
 
-/// Beforehand, so that the time of the first suite is its own.
+/// Beforehand, so that the time of the first suite is its own; of the whole workspace, whose packages may have other features
+/// alone, and would be built twice.
 fn build() -> Result<()> {
     let status = Command::new(cargo())
-        .args([
-            "test",
-            "--quiet",
-            "--package",
-            "etcd-tests",
-            "--tests",
-            "--no-run",
-        ])
+        .args(["test", "--quiet", "--workspace", "--tests", "--no-run"])
         .status()
         .context("cannot start cargo")?;
     ensure!(status.success(), "the suites do not compile");
@@ -175,14 +174,7 @@ impl Release {
     fn run(&self, suite: &str, logs: &Path, notes: &Path) -> Result<Run> {
         let start = Instant::now();
         let output = Command::new(cargo())
-            .args([
-                "test",
-                "--quiet",
-                "--package",
-                "etcd-tests",
-                "--test",
-                suite,
-            ])
+            .args(["test", "--quiet", "--workspace", "--test", suite])
             .args(["--", "--format=pretty"])
             .env("ETCD_BIN", &self.binary)
             .env("ETCD_BIN_NEXT", &self.next)
@@ -280,5 +272,49 @@ impl Report {
         for name in &self.ignored {
             println!("test: {version}: not run {name}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suite_is_read_test_by_test() {
+        let mut run = Run {
+            passed: 0,
+            failed: Vec::new(),
+            ignored: Vec::new(),
+            time: Duration::ZERO,
+            log: PathBuf::new(),
+        };
+        let text = "\nrunning 4 tests\ntest a ... ok\ntest b::c ... FAILED\ntest d ... ignored, for a reason\n\
+                    test e ... ok\n\ntest result: FAILED. 2 passed; 1 failed\n";
+        run.read(text);
+        assert_eq!(run.passed, 2);
+        assert_eq!(
+            (run.failed, run.ignored),
+            (vec!["b::c".to_owned()], vec!["d".to_owned()])
+        );
+    }
+
+    #[test]
+    fn every_suite_that_starts_an_etcd_is_found_and_no_other() {
+        let all = suites(&[]).unwrap();
+        for name in ["every_rpc", "watch", "versions"] {
+            assert!(all.iter().any(|found| found == name), "{name}");
+        }
+        for name in ["schema", "tidy", "data"] {
+            assert!(!all.iter().any(|found| found == name), "{name}");
+        }
+        assert!(suites(&["tidy".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn members_are_upgraded_to_the_next_minor_version() {
+        assert!(VERSIONS.is_sorted());
+        assert_eq!(VERSIONS.last(), Some(&BUILT_IN));
+        let next = ["3.4.45", "3.6.15", BUILT_IN, "3.6.1"].map(next);
+        assert_eq!(next, ["3.5.34", BUILT_IN, BUILT_IN, "3.6.1"]);
     }
 }
