@@ -19,6 +19,7 @@ pub type Version = (u32, u32);
 /// # Panics
 /// When `result` is another one than it should be on a member of version `of`.
 #[track_caller]
+#[expect(clippy::panic, reason = "it is an assertion")]
 pub fn since<T>(since: Version, of: Version, what: &str, result: Result<T>) -> Option<T> {
     match result {
         Ok(value) if of >= since => return Some(value),
@@ -48,13 +49,13 @@ pub(crate) fn parse(text: &str) -> Option<Version> {
 }
 
 /// Test binaries append to one file at the same time; a line is written at once.
+#[expect(clippy::panic, reason = "without the notes the table is wrong")]
 fn note(kind: &str, what: &str) {
     let Some(path) = std::env::var_os("ETCD_TESTS_NOTES") else {
         return;
     };
     let file = OpenOptions::new().create(true).append(true).open(path);
     let line = format!("{kind}\t{what}\n");
-    // Without the notes the table is wrong: that must not go unnoticed.
     file.and_then(|mut file| file.write_all(line.as_bytes()))
         .unwrap_or_else(|error| panic!("ETCD_TESTS_NOTES: {error}"));
 }
