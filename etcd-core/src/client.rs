@@ -21,6 +21,7 @@ use crate::options::{ClientBuilder, Options};
 use crate::pool::state::Want;
 use crate::pool::{EndpointId, Pool};
 use crate::request::Request;
+use crate::tls::Context;
 use crate::watch::Hub;
 
 /// A handle to an etcd cluster. Cloning is cheap; all clones and views share connections, watches and leases.
@@ -80,8 +81,12 @@ impl Client {
         ClientBuilder::new()
     }
 
-    pub(crate) fn new(endpoints: Vec<Endpoint>, options: Options) -> Self {
-        let pool = Pool::new(endpoints, options.pool());
+    pub(crate) fn new(
+        endpoints: Vec<Endpoint>,
+        options: Options,
+        tls: Option<Arc<Context>>,
+    ) -> Self {
+        let pool = Pool::new(endpoints, options.pool(tls));
         let view = View {
             timeout: None,
             endpoint: None,
@@ -258,7 +263,8 @@ impl Client {
         let Some(text) = &self.view.endpoint else {
             return Ok(None);
         };
-        let endpoint = Endpoint::parse(text).map_err(|error| match error {
+        let tls = self.shared.options.tls.is_some();
+        let endpoint = Endpoint::parse(text, tls).map_err(|error| match error {
             Error::Config(wrong) => Error::config("endpoint", wrong.reason.clone()),
             error => error,
         })?;
@@ -271,15 +277,23 @@ impl Client {
         }
     }
 
-    /// Waits until any endpoint is active.
+    /// Waits until any endpoint is active, or none can become active.
     pub(crate) async fn wait_ready_for(&self, limit: Duration) -> Result<()> {
+        let pool = &self.shared.pool;
         let want = Want {
             serializable: true,
             ..Want::default()
         };
-        match tokio::time::timeout(limit, self.shared.pool.acquire(&want)).await {
-            Ok(picked) => picked.map(|_| ()),
-            Err(_) => Err(Error::no_active_endpoint(self.shared.pool.reports())),
+        let ready = async {
+            tokio::select! {
+                picked = pool.acquire(&want) => picked.map(|_| true),
+                () = pool.hopeless() => Ok(false),
+            }
+        };
+        match tokio::time::timeout(limit, ready).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(false)) | Err(_) => Err(Error::no_active_endpoint(pool.reports())),
         }
     }
 }

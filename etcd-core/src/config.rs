@@ -15,6 +15,7 @@ use percent_encoding::percent_decode_str;
 use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
 use crate::options::ClientBuilder;
+use crate::tls::Tls;
 
 /// What an option takes, and how it is set.
 #[derive(Clone, Copy)]
@@ -24,14 +25,46 @@ enum Setter {
     Text(fn(ClientBuilder, String) -> ClientBuilder),
     Time(fn(ClientBuilder, Duration) -> ClientBuilder),
     Count(fn(ClientBuilder, usize) -> ClientBuilder),
+    Flag(fn(ClientBuilder, bool) -> ClientBuilder),
     /// A name and a value; may be given more than once.
     Pair(fn(ClientBuilder, &str, &str) -> ClientBuilder),
 }
 
-/// Every option, by the name of its method of the builder.
+/// Every option, by the name of its method of the builder; those of TLS begin with `tls_`.
 const OPTIONS: &[(&str, Setter)] = &[
     ("endpoints", Setter::List(|b, list| b.endpoints(list))),
     ("name", Setter::Text(|b, name| b.name(name))),
+    ("tls_ca_file", Setter::List(ca_files)),
+    (
+        "tls_cert_file",
+        Setter::Text(|b, path| with_tls(b, |tls| tls.cert_file(path))),
+    ),
+    (
+        "tls_key_file",
+        Setter::Text(|b, path| with_tls(b, |tls| tls.key_file(path))),
+    ),
+    (
+        "tls_server_name",
+        Setter::Text(|b, name| with_tls(b, |tls| tls.server_name(name))),
+    ),
+    #[cfg(feature = "tls-native-roots")]
+    (
+        "tls_platform_roots",
+        Setter::Flag(|b, yes| with_tls(b, |tls| if yes { tls.platform_roots() } else { tls })),
+    ),
+    #[cfg(feature = "tls-webpki-roots")]
+    (
+        "tls_webpki_roots",
+        Setter::Flag(|b, yes| with_tls(b, |tls| if yes { tls.webpki_roots() } else { tls })),
+    ),
+    (
+        "tls_danger_accept_invalid_certs",
+        Setter::Flag(danger_accept_invalid_certs),
+    ),
+    (
+        "tls_handshake_timeout",
+        Setter::Time(ClientBuilder::tls_handshake_timeout),
+    ),
     ("dial_timeout", Setter::Time(ClientBuilder::dial_timeout)),
     (
         "connect_timeout",
@@ -91,14 +124,17 @@ impl ClientBuilder {
     /// | variable | option |
     /// |---|---|
     /// | `ETCDCTL_ENDPOINTS` | [`endpoints`](Self::endpoints), a comma-separated list |
+    /// | `ETCDCTL_CACERT` | [`Tls::ca_file`], a file |
+    /// | `ETCDCTL_CERT`, `ETCDCTL_KEY` | [`Tls::identity_files`], both or none |
     ///
     /// A variable that is not set, or empty, leaves its option at the default; for the endpoints there is none, and etcdctl's
-    /// own default, this machine, is not taken. More options can be set on what is returned; endpoints are added to these.
+    /// own default, this machine, is not taken. Connections are encrypted if a variable for TLS is set, and never otherwise.
+    /// More options can be set on what is returned; endpoints are added to these.
     ///
     /// # Errors
     /// `Error::Config`, which names the variable: for endpoints that cannot be used, a value that is not UTF-8, and
-    /// `ETCDCTL_CACERT`, `ETCDCTL_CERT`, `ETCDCTL_KEY`, `ETCDCTL_USER` and `ETCDCTL_PASSWORD`, which are not supported in this
-    /// version: a client without them would not do what the operator asked for.
+    /// `ETCDCTL_USER` and `ETCDCTL_PASSWORD`, which are not supported in this version: a client without them would not do what
+    /// the operator asked for. Files are read when the client is made.
     ///
     /// ```no_run
     /// # async fn run() -> etcd_core::Result<()> {
@@ -127,11 +163,18 @@ impl ClientBuilder {
     /// Sets what one of etcdctl's variables stands for.
     fn variable(self, variable: &'static str, value: &str) -> Result<Self> {
         match variable {
-            "ETCDCTL_ENDPOINTS" => match Endpoint::parse_list([value]) {
-                Ok(_) => Ok(self.endpoints([value])),
-                Err(Error::Config(wrong)) => Err(Error::config(variable, &*wrong.reason)),
-                Err(error) => Err(error),
-            },
+            "ETCDCTL_ENDPOINTS" => {
+                // Whether there is TLS is known only when the client is made.
+                let tls = value.contains("https://") || value.contains("unixs:");
+                match Endpoint::parse_list([value], tls) {
+                    Ok(_) => Ok(self.endpoints([value])),
+                    Err(Error::Config(wrong)) => Err(Error::config(variable, &*wrong.reason)),
+                    Err(error) => Err(error),
+                }
+            }
+            "ETCDCTL_CACERT" => Ok(with_tls(self, |tls| tls.ca_file(value))),
+            "ETCDCTL_CERT" => Ok(with_tls(self, |tls| tls.cert_file(value))),
+            "ETCDCTL_KEY" => Ok(with_tls(self, |tls| tls.key_file(value))),
             _ => Err(Error::config(variable, "not supported in this version")),
         }
     }
@@ -145,6 +188,11 @@ impl ClientBuilder {
             Setter::Count(set) => match value.parse() {
                 Ok(count) => Ok(set(self, count)),
                 Err(_) => Err(wrong(format!("`{value}` is not a whole number from 0 on"))),
+            },
+            Setter::Flag(set) => match value {
+                "true" => Ok(set(self, true)),
+                "false" => Ok(set(self, false)),
+                _ => Err(wrong(format!("`{value}` is neither `true` nor `false`"))),
             },
             // The value may be secret: nothing of it is repeated.
             Setter::Pair(set) => match value.split_once(':') {
@@ -166,7 +214,10 @@ const VARIABLES: [&str; 6] = [
 ];
 
 /// A connection string: endpoints as etcdctl takes them, separated by commas, and after a `?` options by the names of the
-/// builder's methods, separated by `&`. `watch_queue` is two options, `watch_queue_revisions` and `watch_queue_bytes`.
+/// builder's methods, separated by `&`. `watch_queue` is two options, `watch_queue_revisions` and `watch_queue_bytes`. Those of
+/// TLS are `tls_handshake_timeout` and the methods of [`Tls`]: `tls_ca_file`, `tls_server_name`, `tls_platform_roots=true`,
+/// `tls_webpki_roots=true`, `tls_danger_accept_invalid_certs=true`, and for an identity `tls_cert_file` and `tls_key_file`;
+/// with any of them, connections are encrypted.
 ///
 /// Durations are numbers of seconds, or have units: `250ms`, `5s`, `1m30s`. A header is `name:value`. `%` escapes what would
 /// be taken for something else: `%26` is an `&`.
@@ -227,6 +278,28 @@ impl Given {
         self.0.push(option);
         Ok((option, setter))
     }
+}
+
+/// Sets an option of TLS, and so that there is TLS.
+fn with_tls(mut builder: ClientBuilder, set: impl FnOnce(Tls) -> Tls) -> ClientBuilder {
+    let tls = builder.options.tls.take().unwrap_or_default();
+    builder.tls(set(tls))
+}
+
+fn ca_files(builder: ClientBuilder, paths: Vec<String>) -> ClientBuilder {
+    with_tls(builder, |tls| {
+        paths.into_iter().fold(tls, |tls, path| tls.ca_file(path))
+    })
+}
+
+fn danger_accept_invalid_certs(builder: ClientBuilder, yes: bool) -> ClientBuilder {
+    with_tls(builder, |tls| {
+        if yes {
+            tls.danger_accept_invalid_certs()
+        } else {
+            tls
+        }
+    })
 }
 
 fn watch_queue_revisions(mut builder: ClientBuilder, revisions: usize) -> ClientBuilder {

@@ -55,6 +55,7 @@ mod replies;
 mod request;
 mod snapshot;
 mod table;
+mod tls;
 mod txn;
 mod verbs;
 mod watch;
@@ -65,8 +66,8 @@ pub use compare::{Compare, Operand};
 pub use election::LeaderChanges;
 pub use error::{
     BadReply, ClusterChanged, Code, ConnectionLost, EndpointReport, Error, EtcdError, FileFailed,
-    InvalidOption, LostReason, Outcome, Result, ServerError, TimedOut, TooLarge, Unreachable,
-    Unsupported,
+    InvalidOption, LostReason, Outcome, Result, ServerError, TimedOut, TlsError, TooLarge,
+    Unreachable, Unsupported,
 };
 pub use etcd_proto as proto;
 pub use etcd_proto::etcdserverpb::AlarmType;
@@ -80,5 +81,6 @@ pub use range_stream::RangeStream;
 pub use request::Request;
 pub use snapshot::{Snapshot, SnapshotProgress};
 pub use table::{EndpointState, Endpoints, Row};
+pub use tls::Tls;
 pub use txn::{IntoOps, Op, Txn};
 pub use watch::{Batch, Watch, Watcher};

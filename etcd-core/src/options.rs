@@ -7,9 +7,11 @@ use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::net::Headers;
+use crate::net::connect::Connector;
 use crate::net::endpoint::Endpoint;
 use crate::net::ping::PingOptions;
 use crate::pool::{PoolOptions, Version};
+use crate::tls::{Context, Tls};
 
 /// What a client is made from. Made by [`Client::builder`]; ended by [`connect`](Self::connect) or [`build`](Self::build).
 ///
@@ -34,8 +36,10 @@ pub struct ClientBuilder {
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) name: Arc<str>,
+    pub(crate) tls: Option<Tls>,
     pub(crate) dial_timeout: Duration,
     pub(crate) connect_timeout: Duration,
+    pub(crate) tls_handshake_timeout: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) read_attempt_timeout: Duration,
     pub(crate) limits: Limits,
@@ -52,8 +56,10 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             name: "etcd".into(),
+            tls: None,
             dial_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(1),
+            tls_handshake_timeout: Duration::from_secs(3),
             request_timeout: Duration::from_secs(8),
             read_attempt_timeout: Duration::from_secs(3),
             limits: Limits::default(),
@@ -69,8 +75,13 @@ impl Default for Options {
 }
 
 impl Options {
-    pub(crate) fn pool(&self) -> PoolOptions {
+    pub(crate) fn pool(&self, tls: Option<Arc<Context>>) -> PoolOptions {
         PoolOptions {
+            connector: Connector {
+                connect_timeout: self.connect_timeout,
+                tls_timeout: self.tls_handshake_timeout,
+                tls,
+            },
             connect_timeout: self.connect_timeout,
             ping: self.ping,
             receive_limit: self.receive_limit,
@@ -83,6 +94,7 @@ impl Options {
         let durations = [
             ("dial_timeout", self.dial_timeout),
             ("connect_timeout", self.connect_timeout),
+            ("tls_handshake_timeout", self.tls_handshake_timeout),
             ("request_timeout", self.request_timeout),
             ("read_attempt_timeout", self.read_attempt_timeout),
             ("keep_alive_interval", self.ping.keep_alive_interval),
@@ -123,8 +135,12 @@ impl ClientBuilder {
         }
     }
 
-    /// The cluster's client endpoints: `http://host:port`, `host:port` or `host` (port 2379), IPv6 in brackets. Each item
-    /// may also be a comma-separated list. At least one is needed; duplicates are dropped.
+    /// The cluster's client endpoints: `http://host:port`, `https://host:port`, `host:port` or `host` (port 2379), IPv6 in
+    /// brackets; or a socket, `unix:/path` or `unixs:/path` (relative: `unix:path`). Each item may also be a comma-separated
+    /// list. At least one is needed; duplicates are dropped.
+    ///
+    /// All connections of a client are encrypted, or none: with [`tls`](Self::tls), `host:port` stands for https and `unix:`
+    /// for `unixs:`, and `http` is refused; without it, `https` and `unixs` are refused.
     #[doc(alias = "add_endpoint")]
     pub fn endpoints<E: AsRef<str>>(mut self, endpoints: impl IntoIterator<Item = E>) -> Self {
         self.endpoints.extend(
@@ -147,11 +163,25 @@ impl ClientBuilder {
         self
     }
 
-    /// Time limit of each phase of a connect attempt: name and TCP, HTTP/2, first reply. An attempt that fails is repeated
+    /// Time limit of each phase of a connect attempt: name and TCP, HTTP/2, first reply; TLS has its
+    /// [own](Self::tls_handshake_timeout). An attempt that fails is repeated
     /// in the background. Default: 1 s.
     #[doc(alias = "with_connect_timeout")]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.options.connect_timeout = timeout;
+        self
+    }
+
+    /// Encrypts every connection. Default: none is.
+    #[doc(alias = "with_tls")]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.options.tls = Some(tls);
+        self
+    }
+
+    /// Time limit of the TLS handshake of a connect attempt. Default: 3 s.
+    pub fn tls_handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.options.tls_handshake_timeout = timeout;
         self
     }
 
@@ -269,14 +299,25 @@ impl ClientBuilder {
     /// `Error::Config` for a bad option or endpoint, or outside a tokio runtime.
     pub fn build(self) -> Result<Client> {
         self.options.check()?;
-        let endpoints = Endpoint::parse_list(&self.endpoints)?;
+        let endpoints = Endpoint::parse_list(&self.endpoints, self.options.tls.is_some())?;
+        let tls = self.options.tls.clone().map(Context::new).transpose()?;
+        for endpoint in &endpoints {
+            if let Some(tls) = &tls
+                && tls.server_name(endpoint.host()).is_none()
+            {
+                let reason = format!(
+                    "`{endpoint}`: no certificate can be for that name; give `Tls::server_name` one"
+                );
+                return Err(Error::config("endpoints", reason));
+            }
+        }
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(Error::config(
                 "build",
                 "a client must be made inside a tokio runtime",
             ));
         }
-        Ok(Client::new(endpoints, self.options))
+        Ok(Client::new(endpoints, self.options, tls.map(Arc::new)))
     }
 
     /// Makes the client and waits, up to the dial timeout, until one endpoint has answered.

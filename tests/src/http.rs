@@ -4,41 +4,43 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-/// GETs `path` from `host:port`; the body of a 200 answer.
-pub(crate) fn get(host: &str, path: &str, limit: Duration) -> Result<String> {
-    exchange(
-        host,
-        &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
-        limit,
-    )
+use crate::tls::Authority;
+
+/// GETs `path` from `http://host:port` or `https://host:port`; the body of a 200 answer.
+pub(crate) fn get(url: &str, path: &str, limit: Duration) -> Result<String> {
+    let host = host(url);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    exchange(url, &request, limit)
 }
 
-/// POSTs a JSON body to `path` of `host:port`; the body of a 200 answer.
-pub(crate) fn post(host: &str, path: &str, json: &str, limit: Duration) -> Result<String> {
-    let length = json.len();
+/// POSTs a JSON body to `path` there; the body of a 200 answer.
+pub(crate) fn post(url: &str, path: &str, json: &str, limit: Duration) -> Result<String> {
+    let (host, length) = (host(url), json.len());
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     );
-    exchange(host, &(head + json), limit)
+    exchange(url, &(head + json), limit)
 }
 
 /// [`get`] for async callers.
-pub(crate) async fn get_async(host: String, path: &'static str, limit: Duration) -> Result<String> {
-    tokio::task::spawn_blocking(move || get(&host, path, limit)).await?
+pub(crate) async fn get_async(url: String, path: &'static str, limit: Duration) -> Result<String> {
+    tokio::task::spawn_blocking(move || get(&url, path, limit)).await?
 }
 
 /// [`post`] for async callers.
 pub(crate) async fn post_async(
-    host: String,
+    url: String,
     path: &'static str,
     json: &'static str,
     limit: Duration,
 ) -> Result<String> {
-    tokio::task::spawn_blocking(move || post(&host, path, json, limit)).await?
+    tokio::task::spawn_blocking(move || post(&url, path, json, limit)).await?
 }
 
 /// The number in `"key": "123"` or `"key": 123`, the first one of that name. The gateway leaves out what is zero.
@@ -53,11 +55,17 @@ pub(crate) fn json_number(json: &str, key: &str) -> u64 {
     digits[..end].parse().unwrap_or(0)
 }
 
-fn exchange(host: &str, request: &str, limit: Duration) -> Result<String> {
+fn exchange(url: &str, request: &str, limit: Duration) -> Result<String> {
     let deadline = Instant::now() + limit;
-    let mut stream = TcpStream::connect_timeout(&resolve(host)?, limit)
+    let host = host(url);
+    let socket = TcpStream::connect_timeout(&resolve(host)?, limit)
         .with_context(|| format!("cannot connect to {host}"))?;
-    stream.set_write_timeout(Some(limit))?;
+    socket.set_write_timeout(Some(limit))?;
+    socket.set_read_timeout(Some(limit))?;
+    let mut stream = match url.starts_with("https://") {
+        true => secure(socket.try_clone()?)?,
+        false => Box::new(socket.try_clone()?),
+    };
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     let mut chunk = [0; 16 * 1024];
@@ -68,7 +76,7 @@ fn exchange(host: &str, request: &str, limit: Duration) -> Result<String> {
         }
         let left = deadline.saturating_duration_since(Instant::now());
         ensure!(!left.is_zero(), "no answer from {host} within {limit:?}");
-        stream.set_read_timeout(Some(left))?;
+        socket.set_read_timeout(Some(left))?;
         let read = stream.read(&mut chunk);
         match read.with_context(|| format!("no answer from {host}"))? {
             0 => bail!("half an answer from {host}"),
@@ -77,6 +85,29 @@ fn exchange(host: &str, request: &str, limit: Duration) -> Result<String> {
     };
     ensure!(status == "200", "{host} answered {status}: {}", body.trim());
     Ok(body)
+}
+
+trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
+
+/// TLS with a member of a cluster of ours.
+fn secure(socket: TcpStream) -> Result<Box<dyn Stream>> {
+    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    let config = match CONFIG.get() {
+        Some(config) => config,
+        None => {
+            let authority = Authority::shared()?;
+            let config = authority.identity()?.client(authority)?;
+            CONFIG.get_or_init(|| config.into())
+        }
+    };
+    let session = ClientConnection::new(config.clone(), "localhost".try_into()?)?;
+    Ok(Box::new(StreamOwned::new(session, socket)))
+}
+
+fn host(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, host)| host)
 }
 
 /// Status and body of an answer that is there in full.

@@ -24,7 +24,7 @@ const CANARY: &str = "s3cret-canary";
 
 async fn cluster() -> (Cluster, Client) {
     let cluster = Cluster::start(1).await.unwrap();
-    let client = Client::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
     (cluster, client)
 }
 
@@ -183,8 +183,7 @@ async fn disable(cluster: &Cluster, client: &Client) {
 }
 
 async fn channel(cluster: &Cluster) -> Channel {
-    let endpoint = Channel::from_shared(cluster.endpoint(0)).unwrap();
-    endpoint.connect().await.unwrap()
+    etcd_tests::tls::channel(cluster.endpoint(0)).await.unwrap()
 }
 
 fn with_token<T>(message: T, token: &str) -> Request<T> {
@@ -257,7 +256,7 @@ async fn a_user_may_do_what_its_roles_permit_and_nothing_else() {
 #[tokio::test]
 async fn what_is_empty_is_refused_by_its_name_and_unsent() {
     let server = Scripted::start(|request| request.usual()).await.unwrap();
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     let nothing = Permission::read(KeyRange::range("a", ""));
     for (result, what) in [
         (client.user_add("", "p").await.map(drop), "user's name"),

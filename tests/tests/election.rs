@@ -19,7 +19,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 async fn client() -> (Client, Prefix) {
     let target = Target::get().await.unwrap();
-    let client = Client::connect(target.endpoints().join(",")).await.unwrap();
+    let client = etcd_tests::connect(target.endpoints().join(","))
+        .await
+        .unwrap();
     (client, target.prefix())
 }
 

@@ -34,7 +34,7 @@ const YOUNG: [(&str, Version); 3] = [
 async fn every_rpc_of_the_schema_is_sent_by_this_client_and_answered_well() {
     let mut cluster = Cluster::start(1).await.unwrap();
     assert_eq!(unanswered(&cluster).await.len(), rpcs().len());
-    let client = Client::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
     let version = cluster.version(0).await.unwrap();
     kv(&client, version).await;
     leases_and_watches(&client).await;
@@ -122,7 +122,7 @@ async fn membership(cluster: &mut Cluster, client: &Client) {
     .await
     .unwrap();
     client.member_update(second, [&url]).await.unwrap();
-    let both = Client::builder().endpoints(cluster.endpoints()).connect();
+    let both = etcd_tests::builder(cluster.endpoints()).connect();
     let both = both.await.unwrap();
     client.move_leader(second).await.unwrap();
     wait::until("the first one leads again", LIMIT, async || {

@@ -20,7 +20,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 async fn client() -> (Client, Prefix) {
     let target = Target::get().await.unwrap();
-    let client = Client::connect(target.endpoints().join(",")).await.unwrap();
+    let client = etcd_tests::connect(target.endpoints().join(","))
+        .await
+        .unwrap();
     (client, target.prefix())
 }
 
@@ -92,7 +94,7 @@ async fn a_lock_and_a_leadership_are_waited_for_longer_than_a_call_may_take() {
 
     let limit = Duration::from_millis(200);
     let target = Target::get().await.unwrap();
-    let builder = Client::builder().endpoints(target.endpoints());
+    let builder = etcd_tests::builder(target.endpoints());
     let patient = builder.request_timeout(limit).connect().await.unwrap();
     let waiter = lease(&client).await;
     let locking = tokio::spawn(patient.lock(&lock, waiter));
@@ -137,7 +139,7 @@ async fn a_dropped_request_never_gets_the_lock() {
 #[tokio::test]
 async fn a_lock_without_a_lease_is_refused_unsent() {
     let server = Scripted::start(|request| request.usual()).await.unwrap();
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     for error in [
         client.lock("lock", 0).await.map(drop),
         client.campaign("election", 0, "v").await.map(drop),
@@ -202,7 +204,7 @@ async fn a_request_whose_connection_is_lost_is_not_repeated_even_by_an_idempoten
         })
         .await
         .unwrap();
-        let client = Client::connect(server.endpoint()).await.unwrap();
+        let client = etcd_tests::connect(server.endpoint()).await.unwrap();
         let client = client.idempotent().timeout(Duration::from_secs(5));
         let error = match path {
             "/v3lockpb.Lock/Lock" => client.lock("l", 7).await.map(drop),

@@ -14,7 +14,9 @@ use futures_util::TryStreamExt;
 
 async fn client() -> (Client, Prefix) {
     let target = Target::get().await.unwrap();
-    let client = Client::connect(target.endpoints().join(",")).await.unwrap();
+    let client = etcd_tests::connect(target.endpoints().join(","))
+        .await
+        .unwrap();
     (client, target.prefix())
 }
 
@@ -93,7 +95,7 @@ async fn a_range_stream_that_breaks_off_does_not_look_like_its_end() {
     fill(&direct, &prefix).await;
     let target = Target::get().await.unwrap();
     let proxy = Proxy::start(&target.endpoints()[0]).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     for close in [Close::Fin, Close::Reset] {
         proxy.cut_after(Direction::ToClient, 2 << 20, close);
         let Some(mut stream) = range_stream(&client, Get::prefix(&*prefix)).await else {

@@ -65,7 +65,7 @@ fn answers(version: &'static str) -> impl Fn(&Request) -> Reply + Send + Sync + 
 
 /// A client that is connected to every one of them.
 async fn client<const N: usize>(endpoints: [String; N]) -> Client {
-    let client = Client::builder().endpoints(&endpoints).connect();
+    let client = etcd_tests::builder(&endpoints).connect();
     let client = client.await.unwrap();
     for endpoint in endpoints {
         let pinned = client.endpoint(endpoint);
@@ -85,7 +85,7 @@ fn lacks(error: Error) -> Unsupported {
 async fn what_one_member_lacks_another_one_answers_and_who_asks_the_one_is_told() {
     let (old, new) = (member(1, "3.6.15").await, member(2, "3.7.2").await);
     // The farther one is asked after the nearer one.
-    let far = Proxy::start(new.address()).await.unwrap();
+    let far = Proxy::start(new.endpoint()).await.unwrap();
     far.delay(Direction::Both, Duration::from_millis(40));
     let client = client([old.endpoint(), far.endpoint()]).await;
     for _ in 0..10 {
@@ -227,7 +227,7 @@ async fn a_hashed_password_goes_only_to_an_etcd_that_takes_it_for_one() {
 async fn each_member_has_what_its_version_has_while_they_are_upgraded_one_by_one() {
     let mut cluster = Cluster::start(3).await.unwrap();
     let endpoints = cluster.endpoints();
-    let client = Client::builder().endpoints(endpoints).connect();
+    let client = etcd_tests::builder(endpoints).connect();
     let client = client.await.unwrap();
     client.put("k", "v").await.unwrap();
     check(&cluster, &client).await;

@@ -30,6 +30,10 @@ const STEPS: &[Step] = &[
     ),
     step("etcd-core alone", "clippy -p etcd-core -- -D warnings"),
     step(
+        "etcd-core without cryptography",
+        "clippy -p etcd-core --no-default-features -- -D warnings",
+    ),
+    step(
         "etcd-core, serde",
         "clippy -p etcd-core --features serde -- -D warnings",
     ),
@@ -42,6 +46,18 @@ const STEPS: &[Step] = &[
         "clippy --workspace --all-targets --all-features -- -D warnings",
     ),
     step("tests", "test --workspace"),
+    // etcd serves HTTP/2 with another implementation where it does so over TLS.
+    Step {
+        env: &[("ETCD_TESTS_TLS", "1")],
+        ..step(
+            "connections, pool and failover over TLS",
+            "test -p etcd-tests --test calls --test outcome --test reads --test failover --test reconnect --test liveness --test kv --test txn",
+        )
+    },
+    step(
+        "TLS by aws-lc-rs",
+        "test -p etcd-tests --features aws-lc-rs --test tls",
+    ),
     step(
         "older releases of etcd",
         "xtask test --etcd 3.4.45 --etcd 3.5.34 --etcd 3.6.15 --suite every_rpc --suite versions",

@@ -17,6 +17,9 @@ use crate::options::ClientBuilder;
 /// ```toml
 /// [etcd]
 /// endpoints = ["https://10.0.0.1:2379", "https://10.0.0.2:2379"]
+/// tls_ca_file = "/etc/etcd/ca.pem"
+/// tls_cert_file = "/etc/etcd/client.pem"
+/// tls_key_file = "/etc/etcd/client-key.pem"
 /// request_timeout = "5s"
 /// max_txn_ops = 512
 /// min_server_version = "3.5"
@@ -58,6 +61,7 @@ impl<'de> Visitor<'de> for Options {
                 Setter::Text(set) => set(builder, map.next_value().map_err(named)?),
                 Setter::Time(set) => set(builder, map.next_value::<Time>().map_err(named)?.0),
                 Setter::Count(set) => set(builder, map.next_value().map_err(named)?),
+                Setter::Flag(set) => set(builder, map.next_value().map_err(named)?),
                 Setter::Pair(set) => {
                     // What is wrong with a value would be told with the value, which may be secret.
                     let secret = |_| {

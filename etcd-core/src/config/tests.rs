@@ -18,6 +18,7 @@ fn example(setter: Setter) -> &'static str {
         Setter::List(_) | Setter::Text(_) => "3.6",
         Setter::Time(_) => "77s",
         Setter::Count(_) => "77",
+        Setter::Flag(_) => "true",
         Setter::Pair(_) => "x-tenant:billing",
     }
 }
@@ -35,7 +36,12 @@ fn every_option_sets_one_thing_of_its_own() {
         );
         seen.push(printed);
     }
-    assert_eq!(OPTIONS.len(), 19);
+    let with_features = [
+        cfg!(feature = "tls-native-roots"),
+        cfg!(feature = "tls-webpki-roots"),
+    ];
+    let with_features = with_features.into_iter().filter(|with| *with).count();
+    assert_eq!(OPTIONS.len(), 25 + with_features);
 }
 
 #[test]
@@ -88,6 +94,11 @@ fn what_a_connection_string_cannot_say_is_refused_by_name() {
         ),
         ("a?max_txn_ops=-1", "max_txn_ops", "`-1`"),
         ("a?max_txn_ops=many", "max_txn_ops", "`many`"),
+        (
+            "a?tls_danger_accept_invalid_certs=yes",
+            "tls_danger_accept_invalid_certs",
+            "`yes`",
+        ),
         ("a?max_txn_ops=1.5", "max_txn_ops", "`1.5`"),
         ("a?name=%ff", "connection string", "UTF-8"),
         ("a?b?c", "options", "`b?c`"),
@@ -114,6 +125,16 @@ fn the_environment_is_read_as_etcdctl_reads_it() {
     let builder = env(&[("ETCDCTL_ENDPOINTS", list), ("ETCDCTL_USER", "")]).unwrap();
     assert_eq!(builder.endpoints, [list]);
     assert!(env(&[]).unwrap().endpoints.is_empty());
+    assert!(builder.options.tls.is_none());
+    let files = [
+        ("ETCDCTL_ENDPOINTS", "https://10.0.0.1,unixs:/run/etcd.sock"),
+        ("ETCDCTL_CACERT", "/ca"),
+        ("ETCDCTL_CERT", "/cert"),
+        ("ETCDCTL_KEY", "/key"),
+    ];
+    let tls = format!("{:?}", env(&files).unwrap().options.tls.unwrap());
+    let same = Tls::new().ca_file("/ca").identity_files("/cert", "/key");
+    assert_eq!(tls, format!("{same:?}"));
     assert!(
         env(&[("ETCDCTL_ENDPOINTS", "")])
             .unwrap()
@@ -134,7 +155,7 @@ fn a_variable_that_cannot_be_used_is_refused_by_name() {
         why.contains("`http://b:0`") && why.contains("port"),
         "{why}"
     );
-    for variable in &VARIABLES[1..] {
+    for variable in &VARIABLES[4..] {
         let (option, why) = refused(&[(variable, "hunter2")]);
         assert_eq!(option, *variable);
         assert!(

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Outcome;
+use super::{Error, Outcome, TlsError};
 
 /// An option or an endpoint that cannot be used.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub struct EndpointReport {
     pub state: &'static str,
     /// Its last failure, if it had one.
     pub cause: Option<String>,
+    /// What was wrong about TLS, if that was the failure.
+    pub tls: Option<TlsError>,
 }
 
 impl fmt::Display for EndpointReport {
@@ -42,6 +44,36 @@ impl fmt::Display for EndpointReport {
         match &self.cause {
             Some(cause) => write!(f, " ({})", Line(cause)),
             None => Ok(()),
+        }
+    }
+}
+
+/// Why an endpoint failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Cause {
+    pub(crate) text: Arc<str>,
+    pub(crate) tls: Option<TlsError>,
+}
+
+/// Without the endpoint, which is known where the cause is kept.
+impl From<&Error> for Cause {
+    fn from(error: &Error) -> Self {
+        let text = match error {
+            Error::Connection(lost) => lost.cause.to_string(),
+            _ => error.to_string(),
+        };
+        Self {
+            text: text.into(),
+            tls: error.tls().cloned(),
+        }
+    }
+}
+
+impl From<&str> for Cause {
+    fn from(text: &str) -> Self {
+        Self {
+            text: text.into(),
+            tls: None,
         }
     }
 }

@@ -9,16 +9,19 @@ mod decide;
 mod detail;
 mod make;
 mod server;
+mod tls;
 
 use std::sync::Arc;
 
 pub use code::Code;
 pub(crate) use decide::{Decision, decide};
+pub(crate) use detail::Cause;
 pub use detail::{
     BadReply, ClusterChanged, ConnectionLost, EndpointReport, FileFailed, InvalidOption,
     LostReason, TimedOut, TooLarge, Unreachable, Unsupported,
 };
 pub use server::{EtcdError, ServerError};
+pub use tls::TlsError;
 
 /// The result of anything this crate does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -204,6 +207,18 @@ impl Error {
         } else {
             None
         }
+    }
+
+    /// What is wrong about TLS with the endpoint, or with the first of the endpoints of which that is known.
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsError> {
+        let endpoints = match self {
+            Error::Connection(e) => return e.cause.downcast_ref(),
+            Error::NoActiveEndpoint(e) => &e.endpoints,
+            Error::Timeout(e) => &e.endpoints,
+            _ => return None,
+        };
+        endpoints.iter().find_map(|endpoint| endpoint.tls.as_ref())
     }
 
     /// The revision asked for has been compacted, in a read, a compaction or a watch.

@@ -9,6 +9,7 @@ fn report(endpoint: &str, state: &'static str, cause: Option<&str>) -> EndpointR
     EndpointReport {
         endpoint: endpoint.into(),
         state,
+        tls: None,
         cause: cause.map(str::to_owned),
     }
 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use http::uri::{Authority, Scheme};
+use http::uri::Scheme;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::cell::{Answer, Call, call};
 use super::driver::Driver;
+use super::endpoint::Endpoint;
 use super::head::{Heads, Metadata};
 use super::headers::Headers;
 use super::outcome;
@@ -42,9 +43,7 @@ pub(crate) enum Condition {
 /// How a connection is made.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionOptions {
-    /// The endpoint as errors and logs name it.
-    pub(crate) name: Arc<str>,
-    pub(crate) authority: Authority,
+    pub(crate) endpoint: Endpoint,
     /// Of the endpoint, shared with its other connections: fewer when the server says that they are too many.
     pub(crate) ping: Arc<Mutex<PingOptions>>,
     /// Largest unary reply, in bytes.
@@ -110,7 +109,7 @@ impl Connection {
     where
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let name = options.name.clone();
+        let name = options.endpoint.url().clone();
         let lost = |error: &h2::Error| {
             Error::connection(name.clone(), Outcome::NotApplied, outcome::describe(error))
         };
@@ -119,28 +118,8 @@ impl Connection {
             .handshake::<_, Bytes>(io)
             .await
             .map_err(|e| lost(&e))?;
-        let shared = Arc::new(Shared {
-            name: options.name,
-            ping: options.ping,
-            wake: Arc::new(TaskWake::new()),
-            condition: watch::Sender::new(Condition::Alive),
-            cause: OnceLock::new(),
-            rtt: AtomicU64::new(0),
-            in_flight: AtomicUsize::new(0),
-            streams: AtomicUsize::new(0),
-            probe: AtomicBool::new(false),
-            retiring: AtomicBool::new(false),
-            queue: Mutex::new(Queue {
-                sender: Some(sender.clone()),
-                ..Queue::default()
-            }),
-            room: Arc::new(Semaphore::new(settings::QUEUE_PERMITS)),
-            heads: Mutex::new(Heads::new(
-                Scheme::HTTP,
-                options.authority,
-                &options.headers,
-            )),
-        });
+        let receive_limit = options.receive_limit;
+        let shared = Arc::new(Shared::new(options, sender.clone()));
         let connection = Connection(Arc::new(Handle(shared.clone())));
         let (ready, is_ready) = oneshot::channel();
         let Some(ping) = h2.ping_pong() else {
@@ -158,7 +137,7 @@ impl Connection {
             tap,
             pulse,
             ready,
-            options.receive_limit,
+            receive_limit,
         ));
         match is_ready.await {
             Ok(()) => Ok(connection),
@@ -278,6 +257,37 @@ impl Drop for Handle {
 }
 
 impl Shared {
+    fn new(options: ConnectionOptions, sender: SendRequest<Bytes>) -> Self {
+        let endpoint = options.endpoint;
+        let scheme = if endpoint.is_tls() {
+            Scheme::HTTPS
+        } else {
+            Scheme::HTTP
+        };
+        Self {
+            name: endpoint.url().clone(),
+            ping: options.ping,
+            wake: Arc::new(TaskWake::new()),
+            condition: watch::Sender::new(Condition::Alive),
+            cause: OnceLock::new(),
+            rtt: AtomicU64::new(0),
+            in_flight: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
+            probe: AtomicBool::new(false),
+            retiring: AtomicBool::new(false),
+            queue: Mutex::new(Queue {
+                sender: Some(sender),
+                ..Queue::default()
+            }),
+            room: Arc::new(Semaphore::new(settings::QUEUE_PERMITS)),
+            heads: Mutex::new(Heads::new(
+                scheme,
+                endpoint.authority().clone(),
+                &options.headers,
+            )),
+        }
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,13 +1,18 @@
 //! Endpoint URLs: what a caller writes, checked and normalised.
 
+mod socket_path;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use http::uri::Authority;
 
-const SCHEME: &str = "http://";
+use crate::error::{Error, Result};
 
 /// Where etcd listens for clients unless told otherwise.
 const DEFAULT_PORT: u16 = 2379;
@@ -15,27 +20,48 @@ const DEFAULT_PORT: u16 = 2379;
 /// The longest host name DNS can carry.
 const MAX_HOST_LEN: usize = 253;
 
-/// The address of one member: a host name or an IP address, and a port.
+/// The address of one member: a host name or an IP address and a port, or the path of a socket.
 ///
 /// Two spellings of one address are equal: `LOCALHOST` and `http://localhost:2379/`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Endpoint {
     url: Arc<str>,
-    port: u16,
+    tls: bool,
+    place: Place,
+    authority: Authority,
+}
+
+/// Where in the URL the address is.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Place {
+    Tcp { port: u16 },
+    Unix { path: Arc<Path> },
+}
+
+/// What to connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Address<'a> {
+    Tcp { host: &'a str, port: u16 },
+    Unix(&'a Path),
 }
 
 /// What is wrong with an endpoint.
 type Wrong = &'static str;
 
-const NO_TLS: Wrong = "TLS is not available in this version, and plaintext never takes its place";
+const NO_TLS: Wrong =
+    "TLS is not configured (the builder's `tls`), and plaintext never takes its place";
+const NOT_PLAINTEXT: Wrong =
+    "this client's connections are encrypted, and it makes no exception: write https://";
 
 impl Endpoint {
-    /// Reads `http://host:port`, `host:port` or `host` (port 2379); an IPv6 address stands in brackets.
+    /// Reads `http://host:port`, `https://host:port`, `host:port` or `host` (port 2379), an IPv6 address in brackets;
+    /// `unix:/path` or `unixs:/path`, where the path may also be relative or stand after `//`. `tls`: the client's
+    /// connections are encrypted, so what names no scheme, and `unix:`, are as well.
     ///
     /// # Errors
     /// `Config`, which names the endpoint and what is wrong with it, never a password that stands in it.
-    pub(crate) fn parse(text: &str) -> Result<Self> {
-        read(text).map_err(|wrong| {
+    pub(crate) fn parse(text: &str, tls: bool) -> Result<Self> {
+        read(text, tls).map_err(|wrong| {
             Error::config(
                 "endpoints",
                 format!("`{}`: {wrong}", without_userinfo(text)),
@@ -48,12 +74,15 @@ impl Endpoint {
     ///
     /// # Errors
     /// `Config`, for the first bad item, a blank item, or an empty list.
-    pub(crate) fn parse_list(list: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Vec<Self>> {
+    pub(crate) fn parse_list(
+        list: impl IntoIterator<Item = impl AsRef<str>>,
+        tls: bool,
+    ) -> Result<Vec<Self>> {
         let mut endpoints = Vec::new();
         let mut seen = HashSet::new();
         for item in list {
             for text in item.as_ref().split(',') {
-                let endpoint = Self::parse(text.trim())?;
+                let endpoint = Self::parse(text.trim(), tls)?;
                 if seen.insert(endpoint.clone()) {
                     endpoints.push(endpoint);
                 }
@@ -65,27 +94,41 @@ impl Endpoint {
         Ok(endpoints)
     }
 
-    /// The host name or IP address, without brackets.
+    pub(crate) fn address(&self) -> Address<'_> {
+        match &self.place {
+            Place::Tcp { port } => Address::Tcp {
+                host: self.host(),
+                port: *port,
+            },
+            Place::Unix { path } => Address::Unix(path),
+        }
+    }
+
+    /// Is the connection encrypted?
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// The host name or IP address, without brackets; of a socket the last part of its path, up to a colon. A certificate
+    /// must be for it.
     pub(crate) fn host(&self) -> &str {
-        let authority = self.authority();
-        let host = authority
-            .rsplit_once(':')
-            .map_or(authority, |(host, _)| host);
-        host.strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host)
+        match &self.place {
+            Place::Tcp { .. } => {
+                let host = self.authority.host();
+                host.strip_prefix('[')
+                    .and_then(|host| host.strip_suffix(']'))
+                    .unwrap_or(host)
+            }
+            Place::Unix { path } => socket_path::host(path),
+        }
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.port
+    /// The `:authority` of requests: `host:port`, with an IPv6 address in brackets; of a socket the last part of its path.
+    pub(crate) fn authority(&self) -> &Authority {
+        &self.authority
     }
 
-    /// `host:port`, with an IPv6 address in brackets: the `:authority` of a request.
-    pub(crate) fn authority(&self) -> &str {
-        &self.url[SCHEME.len()..]
-    }
-
-    /// `http://host:port`, as it is shown everywhere; cheap to clone.
+    /// The endpoint as it is shown everywhere, such as `http://host:port`; cheap to clone.
     pub(crate) fn url(&self) -> &Arc<str> {
         &self.url
     }
@@ -104,14 +147,42 @@ impl fmt::Debug for Endpoint {
 }
 
 /// The part of [`Endpoint::parse`] that says only what is wrong.
-fn read(text: &str) -> Result<Endpoint, Wrong> {
+fn read(text: &str, client_tls: bool) -> Result<Endpoint, Wrong> {
     if text.is_empty() {
         return Err("it is blank");
     }
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err("it contains a space or a control character");
     }
-    let address = strip_scheme(text)?;
+    let (scheme, rest) = split_scheme(text);
+    match scheme.as_deref() {
+        None => read_tcp(rest, client_tls),
+        Some("http") if client_tls => Err(NOT_PLAINTEXT),
+        Some("http") => read_tcp(rest, false),
+        Some("https" | "unixs") if !client_tls => Err(NO_TLS),
+        Some("https") => read_tcp(rest, true),
+        Some("unix" | "unixs") => socket_path::read(rest, client_tls),
+        Some(_) => Err("unknown scheme, expected http, https, unix or unixs"),
+    }
+}
+
+/// The scheme in lower case, if there is one, and what follows. Socket paths are also written without slashes,
+/// `unix:etcd.sock`.
+fn split_scheme(text: &str) -> (Option<String>, &str) {
+    let parts = text.split_once("://").or_else(|| {
+        let (scheme, path) = text.split_once(':')?;
+        let is_unix = ["unix", "unixs"]
+            .iter()
+            .any(|s| scheme.eq_ignore_ascii_case(s));
+        is_unix.then_some((scheme, path))
+    });
+    match parts {
+        Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()), rest),
+        None => (None, text),
+    }
+}
+
+fn read_tcp(address: &str, tls: bool) -> Result<Endpoint, Wrong> {
     let address = address.strip_suffix('/').unwrap_or(address);
     if address.contains(['/', '?', '#']) {
         return Err("a path, query or fragment has no meaning here");
@@ -121,30 +192,16 @@ fn read(text: &str) -> Result<Endpoint, Wrong> {
     }
     let (host, port) = split_port(address)?;
     let port = port.map_or(Ok(DEFAULT_PORT), parse_port)?;
-    let host = normalise_host(host)?;
+    let authority = format!("{}:{port}", normalise_host(host)?);
+    let scheme = if tls { "https" } else { "http" };
     Ok(Endpoint {
-        url: format!("{SCHEME}{host}:{port}").into(),
-        port,
+        url: format!("{scheme}://{authority}").into(),
+        tls,
+        place: Place::Tcp { port },
+        authority: authority
+            .parse()
+            .map_err(|_| "the host is neither a host name nor an IP address")?,
     })
-}
-
-fn strip_scheme(text: &str) -> Result<&str, Wrong> {
-    let lower = text.to_ascii_lowercase();
-    // Socket paths are also written without slashes, `unix:etcd.sock`.
-    if lower.starts_with("unixs:") {
-        return Err(NO_TLS);
-    }
-    if lower.starts_with("unix:") {
-        return Err("unix sockets are not available in this version");
-    }
-    let Some((scheme, _)) = lower.split_once("://") else {
-        return Ok(text);
-    };
-    match scheme {
-        "http" => Ok(&text[SCHEME.len()..]),
-        "https" => Err(NO_TLS),
-        _ => Err("unknown scheme, expected http"),
-    }
 }
 
 /// Splits at the colon before the port; the host keeps its brackets.
@@ -215,127 +272,5 @@ fn without_userinfo(text: &str) -> String {
             Some((scheme, _)) => format!("{scheme}://…@{after}"),
             None => format!("…@{after}"),
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn endpoints_are_read_and_normalised() {
-        for (text, host, port, authority) in [
-            ("http://10.0.0.1:2379", "10.0.0.1", 2379, "10.0.0.1:2379"),
-            (
-                "http://etcd-0.etcd:4001/",
-                "etcd-0.etcd",
-                4001,
-                "etcd-0.etcd:4001",
-            ),
-            (
-                "HTTP://Etcd_A.Example.com:1",
-                "etcd_a.example.com",
-                1,
-                "etcd_a.example.com:1",
-            ),
-            ("http://localhost", "localhost", 2379, "localhost:2379"),
-            ("localhost:65535", "localhost", 65535, "localhost:65535"),
-            ("localhost:65535/", "localhost", 65535, "localhost:65535"),
-            ("localhost", "localhost", 2379, "localhost:2379"),
-            ("etcd.svc.", "etcd.svc.", 2379, "etcd.svc.:2379"),
-            ("unix", "unix", 2379, "unix:2379"),
-            ("[::1]:2479", "::1", 2479, "[::1]:2479"),
-            ("[::1]", "::1", 2379, "[::1]:2379"),
-            (
-                "http://[2001:DB8:0::5]:80/",
-                "2001:db8::5",
-                80,
-                "[2001:db8::5]:80",
-            ),
-        ] {
-            let endpoint = Endpoint::parse(text).unwrap();
-            assert_eq!(
-                (endpoint.host(), endpoint.port(), endpoint.authority()),
-                (host, port, authority),
-                "{text}"
-            );
-            assert_eq!(endpoint.to_string(), format!("http://{authority}"));
-        }
-    }
-
-    #[test]
-    fn bad_endpoints_are_refused_and_named() {
-        for (text, wrong) in [
-            ("", "blank"),
-            ("ftp://a:1", "unknown scheme"),
-            ("://a:1", "unknown scheme"),
-            ("https://a:1", "TLS is not available"),
-            ("HTTPS://a:1", "TLS is not available"),
-            ("unixs:///run/etcd.sock", "TLS is not available"),
-            ("unix:///run/etcd.sock", "unix sockets are not available"),
-            ("unix:etcd.sock", "unix sockets are not available"),
-            ("http://", "host is missing"),
-            ("http://:2379", "host is missing"),
-            ("http://a:", "port is not a number"),
-            ("a:0", "port is not a number"),
-            ("a:70000", "port is not a number"),
-            ("a:+80", "port is not a number"),
-            ("a:b", "port is not a number"),
-            ("http://a:1/v3", "path"),
-            ("http://a:1//", "path"),
-            ("http://a:1?x", "path"),
-            ("http://a:1#x", "path"),
-            ("a b:1", "space"),
-            ("a\u{a0}:1", "space"),
-            ("::1", "needs brackets"),
-            ("http://::1:2379", "needs brackets"),
-            ("[::1", "not closed"),
-            ("[::1]2379", "only a port"),
-            ("[]:1", "no IPv6 address"),
-            ("[10.0.0.1]:1", "no IPv6 address"),
-            ("a..b", "neither a host name nor"),
-            ("zürich:1", "neither a host name nor"),
-            ("10.0.0.256:1", "IPv4"),
-            ("127.1:1", "IPv4"),
-        ] {
-            let error = Endpoint::parse(text).unwrap_err().to_string();
-            assert!(error.contains(wrong), "{text}: {error}");
-            assert!(error.contains(&format!("`{text}`")), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_password_in_an_endpoint_is_not_repeated() {
-        for text in [
-            "http://root:s3cret@a:1",
-            "root:s3cret@a:1",
-            "https://root:s3cret@a:1",
-            "http://root:s3@cret@a:1",
-        ] {
-            let error = Endpoint::parse(text).unwrap_err().to_string();
-            assert!(
-                !error.contains("s3") && !error.contains("cret") && error.contains("…@a:1"),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
-    fn lists_are_split_trimmed_and_freed_of_duplicates() {
-        let parse = |list: &[&str]| match Endpoint::parse_list(list) {
-            Ok(list) => Ok(list.iter().map(Endpoint::to_string).collect::<Vec<_>>()),
-            Err(error) => Err(error.to_string()),
-        };
-        let ab = Ok(vec!["http://a:2379".to_owned(), "http://b:1".to_owned()]);
-        assert_eq!(parse(&["a", "b:1"]), ab);
-        assert_eq!(parse(&[" a , http://b:1/ "]), ab);
-        assert_eq!(parse(&["a,b:1", "http://A:2379,a"]), ab);
-        assert!(parse(&[]).is_err_and(|error| error.contains("empty")));
-        for list in [&[""][..], &["a", " "], &["a,,b"], &["a,"]] {
-            assert!(
-                parse(list).is_err_and(|error| error.contains("blank")),
-                "{list:?}"
-            );
-        }
     }
 }

@@ -15,8 +15,10 @@ mod pulse;
 mod ready;
 mod reply;
 mod settings;
+mod socket;
 pub(crate) mod stream;
 mod tap;
+mod tls;
 mod unary;
 mod wake;
 

@@ -146,7 +146,8 @@ impl<IO: AsyncWrite + Unpin> Wire<IO> {
             }
             self.wrote(count);
         }
-        Poll::Ready(Ok(()))
+        // TLS keeps what the kernel did not take.
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 }
 
@@ -256,6 +257,42 @@ mod tests {
             "a dead tap writes nothing more"
         );
         assert_eq!(handle.highest_written(), 3);
+    }
+
+    /// A socket that takes everything and passes it on only when told to, as TLS does when the kernel's buffer is full.
+    #[derive(Default)]
+    struct Holding {
+        held: Vec<u8>,
+        passed: Vec<u8>,
+    }
+
+    impl AsyncWrite for Holding {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.held.extend_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            let this = &mut *self;
+            this.passed.append(&mut this.held);
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_socket_holds_back_is_flushed_with_the_rest() {
+        let (mut io, handle) = tap(Holding::default());
+        io.write_all(b"request").await.unwrap();
+        poll_fn(|cx| handle.poll_write_out(cx)).await.unwrap();
+        assert_eq!(lock(&handle.0).io.passed, b"request");
     }
 
     #[tokio::test]

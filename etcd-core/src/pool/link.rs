@@ -12,7 +12,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::state::{EndpointId, Generation, Member};
 use super::{Inner, Lane, Link, Picked, Pool, PoolOptions, Version};
 use crate::error::{Error, Outcome, Result};
-use crate::net::connect::dial;
 use crate::net::endpoint::Endpoint;
 use crate::net::ping::PingOptions;
 use crate::net::{Condition, Connection, ConnectionOptions, Metadata, Step, grpc};
@@ -108,48 +107,38 @@ async fn attempt(
             strong
                 .lock()
                 .state
-                .connect_failed(id, cause(&error), Instant::now().into_std());
+                .connect_failed(id, &error, Instant::now().into_std());
             strong.wake();
         }
     }
 }
 
-/// The cause alone: the endpoint is known from the context.
-fn cause(error: &Error) -> String {
-    match error {
-        Error::Connection(lost) => lost.cause.to_string(),
-        _ => error.to_string(),
-    }
-}
-
-/// TCP, HTTP/2, and the first PING's answer.
+/// The socket, HTTP/2, and the first PING's answer.
 async fn connect(
     endpoint: &Endpoint,
     ping: Arc<Mutex<PingOptions>>,
     options: &PoolOptions,
 ) -> Result<Connection> {
-    let name = endpoint.url().clone();
     let limit = options.connect_timeout;
     let failed = |cause: Box<dyn std::error::Error + Send + Sync>| {
-        Error::connection(name.clone(), Outcome::NotApplied, cause)
+        Error::connection(endpoint.url().clone(), Outcome::NotApplied, cause)
     };
-    let socket = match timeout(limit, dial(endpoint)).await {
-        Ok(Ok(socket)) => socket,
-        Ok(Err(error)) => return Err(failed(error.into())),
-        Err(_) => return Err(failed(format!("no TCP connection within {limit:?}").into())),
-    };
-    let authority = endpoint.authority().parse();
+    let socket = options.connector.dial(endpoint).await?;
+    let finding = socket.finding();
     let options = ConnectionOptions {
-        name: name.clone(),
-        authority: authority.map_err(|error| failed(From::from(error)))?,
+        endpoint: endpoint.clone(),
         ping,
         receive_limit: options.receive_limit,
         headers: options.headers.clone(),
     };
     match timeout(limit, Connection::start(socket, options)).await {
-        Ok(result) => result,
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => match finding.get() {
+            Some(wrong) => Err(failed(wrong.clone().into())),
+            None => Err(error),
+        },
         Err(_) => Err(failed(
-            format!("TCP connected, but no answer to HTTP/2 within {limit:?}").into(),
+            format!("connected, but no answer to HTTP/2 within {limit:?}").into(),
         )),
     }
 }

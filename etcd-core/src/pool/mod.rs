@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use self::state::{EndpointView, Generation, Header, Load, PoolState, Want};
 use crate::backoff::Backoff;
 use crate::error::{EndpointReport, Error, Outcome, Result};
+use crate::net::connect::Connector;
 use crate::net::endpoint::Endpoint;
 use crate::net::ping::PingOptions;
 use crate::net::{Condition, Connection, Headers, Inbound, Metadata, Outbound};
@@ -28,7 +29,8 @@ pub(crate) use self::version::Version;
 /// How the pool connects.
 #[derive(Clone, Debug)]
 pub(crate) struct PoolOptions {
-    /// Time limit of each phase of a connect attempt: name and TCP, HTTP/2, first reply.
+    pub(crate) connector: Connector,
+    /// Time limit of each phase of a connect attempt after that: HTTP/2, first reply.
     pub(crate) connect_timeout: Duration,
     pub(crate) ping: PingOptions,
     /// Largest unary reply, in bytes.
@@ -393,6 +395,15 @@ impl Pool {
     /// Where every endpoint stands, for the error of a call that found none.
     pub(crate) fn reports(&self) -> Vec<EndpointReport> {
         self.lock().state.reports()
+    }
+
+    /// Resolves when every endpoint has failed in a way that trying again does not mend. Cancel safe.
+    pub(crate) async fn hopeless(&self) {
+        let mut changed = self.changed.subscribe();
+        while !self.lock().state.is_hopeless() {
+            // The pool holds the sender.
+            let _ = changed.changed().await;
+        }
     }
 
     /// Does any endpoint serve now?

@@ -13,11 +13,11 @@ mod leader;
 mod tests;
 mod view;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::leader::Probe;
 use crate::backoff::Backoff;
+use crate::error::Cause;
 use crate::net::endpoint::Endpoint;
 
 pub(crate) use self::choice::{Load, Want};
@@ -81,7 +81,7 @@ struct Slot {
     /// When it last answered, or was asked because it had not.
     heard: Instant,
     /// Why it failed last; `None` once it is connected again.
-    cause: Option<Arc<str>>,
+    cause: Option<Cause>,
     /// What it told last; nothing is concluded from it without a connection.
     member: Member,
 }
@@ -161,12 +161,7 @@ impl PoolState {
     }
 
     /// The connect attempt failed: the endpoint is frozen. Ignored when no attempt is under way.
-    pub(crate) fn connect_failed(
-        &mut self,
-        id: EndpointId,
-        cause: impl Into<Arc<str>>,
-        now: Instant,
-    ) {
+    pub(crate) fn connect_failed(&mut self, id: EndpointId, cause: impl Into<Cause>, now: Instant) {
         let at = self
             .slots
             .iter()
@@ -184,7 +179,7 @@ impl PoolState {
         &mut self,
         id: EndpointId,
         generation: Generation,
-        cause: impl Into<Arc<str>>,
+        cause: impl Into<Cause>,
         now: Instant,
     ) -> bool {
         let Some(at) = self.position(id, generation) else {
@@ -290,7 +285,7 @@ impl Slot {
     }
 
     /// Gives up the connections.
-    fn freeze(&mut self, delay: Duration, cause: Arc<str>, now: Instant) {
+    fn freeze(&mut self, delay: Duration, cause: Cause, now: Instant) {
         self.phase = Phase::Frozen { until: now + delay };
         self.generation = None;
         self.cause = Some(cause);

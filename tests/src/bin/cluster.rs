@@ -44,6 +44,7 @@ async fn run(members: usize) -> Result<()> {
     let cluster = Cluster::builder()
         .members(members)
         .client_ports(CLIENT_PORTS)
+        .tls(false)
         .start()
         .await?;
     let endpoints = cluster.endpoints().join(",");

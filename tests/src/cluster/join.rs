@@ -31,6 +31,7 @@ impl Cluster {
             args,
             log: dir.join(format!("m{i}.log")),
             binary: self.members[0].binary.clone(),
+            tls: builder.tls,
             client,
             peer,
             process: Mutex::new(None),

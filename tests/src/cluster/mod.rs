@@ -16,6 +16,7 @@
 //!
 //! Suites that kill nothing take a [`Target`] instead: one member for the whole test binary, or the user's own cluster.
 
+mod builder;
 mod join;
 mod member;
 mod partition;
@@ -23,21 +24,21 @@ mod query;
 mod target;
 mod version;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use self::member::{Janitor, Process, default_binary, ended, excerpt};
+pub use self::builder::Builder;
+use self::member::{Janitor, Process, ended, excerpt};
 use self::partition::{Isolated, Relays};
 pub use self::target::{Prefix, Target};
 pub use self::version::next_binary;
 use crate::ports::Port;
-use crate::{http, lock};
+use crate::{http, lock, tls};
 
 /// How long a member may take to serve, on a machine that is busy with other test binaries.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -60,19 +61,10 @@ pub struct Cluster {
     builder: Builder,
 }
 
-/// How to start a [`Cluster`].
-#[derive(Debug, Clone)]
-pub struct Builder {
-    members: usize,
-    args: Vec<String>,
-    binary: Option<PathBuf>,
-    client_ports: Vec<u16>,
-    partitionable: bool,
-    progress_interval: Option<Duration>,
-}
-
 #[derive(Debug)]
 struct Member {
+    /// Clients are served with TLS.
+    tls: bool,
     client: Port,
     peer: Port,
     binary: PathBuf,
@@ -92,14 +84,7 @@ impl Cluster {
 
     /// A cluster with settings: one member, etcd's default flags but for fsync (off) and log level (warn).
     pub fn builder() -> Builder {
-        Builder {
-            members: 1,
-            args: Vec::new(),
-            binary: None,
-            client_ports: Vec::new(),
-            partitionable: false,
-            progress_interval: None,
-        }
+        Builder::new()
     }
 
     /// How many members the cluster has, running or not.
@@ -108,7 +93,7 @@ impl Cluster {
         self.members.len()
     }
 
-    /// The client URL of every member, `http://127.0.0.1:port`.
+    /// The client URL of every member, `http://127.0.0.1:port` (`https` with TLS).
     pub fn endpoints(&self) -> Vec<String> {
         (0..self.len()).map(|i| self.endpoint(i)).collect()
     }
@@ -118,7 +103,7 @@ impl Cluster {
     /// # Panics
     /// Like every method that takes an index: when there is no member `i`.
     pub fn endpoint(&self, i: usize) -> String {
-        format!("http://{}", self.members[i].host())
+        self.members[i].client_url()
     }
 
     /// The client address of member `i`, as `127.0.0.1:port`: what a [`Proxy`](crate::proxy::Proxy) connects to.
@@ -181,7 +166,7 @@ impl Cluster {
     /// When it has ended, or is not ready within 60 s; the error has its log, shortened.
     pub async fn wait_ready(&self, i: usize) -> Result<()> {
         let member = &self.members[i];
-        member.until_answers(&member.client, "/health").await
+        member.until_answers(member.client_url(), "/health").await
     }
 
     /// Cuts member `i` off from the others, and no other one. Clients reach it as before; it soon knows no leader.
@@ -218,153 +203,13 @@ impl Cluster {
     }
 }
 
-impl Builder {
-    /// How many members; 1 unless told.
-    pub fn members(mut self, members: usize) -> Self {
-        self.members = members;
-        self
-    }
-
-    /// More etcd flags, for every member.
-    pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
-        self.args.extend(args.into_iter().map(Into::into));
-        self
-    }
-
-    /// The etcd to run; unless told, the one the environment variable `ETCD_BIN` names, else the 3.7.2 that comes with the tests.
-    pub fn binary(mut self, path: impl Into<PathBuf>) -> Self {
-        self.binary = Some(path.into());
-        self
-    }
-
-    /// The client ports that the members should have, in their order. A member whose port is taken, or that has none here, gets any.
-    pub fn client_ports(mut self, ports: impl IntoIterator<Item = u16>) -> Self {
-        self.client_ports = ports.into_iter().collect();
-        self
-    }
-
-    /// How often a member tells a watch that asks for it how far it has got: etcd's flag for that has had two names. 10 min unless told.
-    pub fn progress_interval(mut self, interval: Duration) -> Self {
-        self.progress_interval = Some(interval);
-        self
-    }
-
-    /// Puts relays between the members, so that one can be [isolated](Cluster::isolate). They work as long as the tokio runtime does
-    /// in which the cluster is started.
-    pub fn partitionable(mut self) -> Self {
-        self.partitionable = true;
-        self
-    }
-
-    /// Starts the cluster and waits until every member serves and knows a leader.
-    ///
-    /// # Errors
-    /// As [`Cluster::start`].
-    pub async fn start(self) -> Result<Cluster> {
-        ensure!(self.members > 0, "a cluster has at least one member");
-        // Ports are reserved among test processes; another program can still be quicker.
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            match self.attempt().await {
-                Err(cause)
-                    if attempts < 4 && format!("{cause:#}").contains("address already in use") => {}
-                done => return done,
-            }
-        }
-    }
-
-    async fn attempt(&self) -> Result<Cluster> {
-        let binary = self.binary.clone().map_or_else(default_binary, Ok)?;
-        let builder = self.clone().for_binary(&binary)?;
-        let dir = tempfile::Builder::new().prefix("etcd-tests-").tempdir()?;
-        let janitor = Janitor::start(dir.path())?;
-        let ports = (0..self.members)
-            .map(|i| {
-                let wanted = self.client_ports.get(i).copied();
-                let client = wanted.map_or_else(Port::reserve, Port::prefer)?;
-                Ok((client, Port::reserve()?))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let mut known: Vec<_> = ports.iter().map(|(_, peer)| peer.address()).collect();
-        let mut relays = None;
-        if self.partitionable {
-            let started = Relays::start(&known).await?;
-            known = (0..self.members).map(|i| started.address(i)).collect();
-            relays = Some(started);
-        }
-        let token = dir.path().to_string_lossy().into_owned();
-        let member = |(i, (client, peer)): (usize, (Port, Port))| Member {
-            args: builder.flags(i, &client, &peer, &known, &token, dir.path()),
-            log: dir.path().join(format!("m{i}.log")),
-            binary: binary.clone(),
-            client,
-            peer,
-            process: Mutex::new(None),
-        };
-        let members = ports.into_iter().enumerate().map(member).collect();
-        let cluster = Cluster {
-            members,
-            relays,
-            dir,
-            _janitor: janitor,
-            builder,
-        };
-        // One after the other: a new member first asks its peers whether it was ever a member, and would wait a whole second
-        // for one that listens but does not answer yet, because it is asking the same.
-        for member in &cluster.members {
-            member.start()?;
-            member.until_answers(&member.peer, "/members").await?;
-        }
-        for i in 0..cluster.len() {
-            cluster.wait_ready(i).await?;
-        }
-        Ok(cluster)
-    }
-
-    fn flags(
-        &self,
-        i: usize,
-        client: &Port,
-        peer: &Port,
-        known: &[SocketAddr],
-        token: &str,
-        dir: &Path,
-    ) -> Vec<String> {
-        let client = format!("http://{}", client.address());
-        let peer = format!("http://{}", peer.address());
-        let peers: Vec<_> = (0..)
-            .zip(known)
-            .map(|(i, at)| format!("m{i}=http://{at}"))
-            .collect();
-        let data = dir.join(format!("m{i}")).display().to_string();
-        let flags = [
-            ("name", format!("m{i}").as_str()),
-            ("data-dir", &data),
-            ("listen-client-urls", &client),
-            ("advertise-client-urls", &client),
-            ("listen-peer-urls", &peer),
-            (
-                "initial-advertise-peer-urls",
-                &format!("http://{}", known[i]),
-            ),
-            ("initial-cluster", &peers.join(",")),
-            ("initial-cluster-token", token),
-            ("log-level", "warn"),
-        ]
-        .map(|(flag, value)| format!("--{flag}={value}"));
-        let fsync = "--unsafe-no-fsync".to_owned();
-        flags
-            .into_iter()
-            .chain([fsync])
-            .chain(self.args.iter().cloned())
-            .collect()
-    }
-}
-
 impl Member {
     fn host(&self) -> String {
         self.client.address().to_string()
+    }
+
+    fn client_url(&self) -> String {
+        format!("{}://{}", tls::scheme(self.tls), self.host())
     }
 
     fn start(&self) -> Result<()> {
@@ -381,12 +226,12 @@ impl Member {
             .signal(signal)
     }
 
-    /// Waits until GET `path` on one of the member's ports is answered with 200.
-    async fn until_answers(&self, port: &Port, path: &'static str) -> Result<()> {
+    /// Waits until GET `path` of one of the member's URLs is answered with 200.
+    async fn until_answers(&self, url: String, path: &'static str) -> Result<()> {
         let start = Instant::now();
         loop {
             self.check_running()?;
-            match http::get_async(port.address().to_string(), path, ANSWER_LIMIT).await {
+            match http::get_async(url.clone(), path, ANSWER_LIMIT).await {
                 Ok(_) => return Ok(()),
                 Err(cause) if start.elapsed() > START_LIMIT => {
                     let log = excerpt(&self.log);

@@ -69,7 +69,7 @@ impl Cluster {
     /// # Errors
     /// When it does not answer within 1 s.
     pub async fn metrics(&self, i: usize) -> Result<String> {
-        http::get_async(self.address(i), "/metrics", ANSWER_LIMIT).await
+        http::get_async(self.endpoint(i), "/metrics", ANSWER_LIMIT).await
     }
 
     /// The sum of the samples of metric `name` on member `i` that have all of `labels`, for example
@@ -94,9 +94,10 @@ impl Cluster {
     /// The status of every member that answers within `limit`.
     async fn statuses(&self, limit: Duration) -> Vec<Status> {
         let asked = (0..self.len()).map(async |index| {
-            let json = http::post_async(self.address(index), "/v3/maintenance/status", "{}", limit)
-                .await
-                .ok()?;
+            let json =
+                http::post_async(self.endpoint(index), "/v3/maintenance/status", "{}", limit)
+                    .await
+                    .ok()?;
             let number = |key| http::json_number(&json, key);
             Some(Status {
                 index,

@@ -27,7 +27,8 @@ impl Target {
     /// The target of this test binary, started by the first test that asks.
     ///
     /// # Errors
-    /// When the member cannot be started, or `ETCD_ENDPOINTS` has anything but `http://host:port`: the clean-up speaks no TLS.
+    /// When the member cannot be started, or `ETCD_ENDPOINTS` has anything but `http://host:port`: the clean-up trusts no
+    /// certificate but the tests' own.
     pub async fn get() -> Result<Target> {
         if let Ok(list) = std::env::var("ETCD_ENDPOINTS") {
             return Ok(Target {
@@ -106,8 +107,13 @@ impl Drop for Prefix {
             base64(end.as_bytes())
         );
         self.endpoints.iter().any(|endpoint| {
-            let host = endpoint.trim_start_matches("http://");
-            http::post(host, "/v3/kv/deleterange", &json, Duration::from_secs(2)).is_ok()
+            http::post(
+                endpoint,
+                "/v3/kv/deleterange",
+                &json,
+                Duration::from_secs(2),
+            )
+            .is_ok()
         });
     }
 }

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{ANSWER_LIMIT, Builder, Cluster, Target, default_binary};
+use super::member::default_binary;
+use super::{ANSWER_LIMIT, Builder, Cluster, Target};
 use crate::http;
 use crate::versions::{Version, parse};
 
@@ -24,7 +25,7 @@ impl Cluster {
     /// # Errors
     /// When it does not answer within 1 s.
     pub async fn version(&self, i: usize) -> Result<Version> {
-        of(self.address(i)).await
+        of(self.endpoint(i)).await
     }
 
     /// From its next start on, member `i` is this etcd.
@@ -43,7 +44,7 @@ impl Target {
     /// When that does not answer within 1 s.
     pub async fn version(&self) -> Result<Version> {
         let first = self.endpoints().first().context("no endpoint")?;
-        of(first.trim_start_matches("http://").to_owned()).await
+        of(first.clone()).await
     }
 }
 
@@ -70,8 +71,8 @@ fn of_binary(path: &Path) -> Result<Version> {
     told.with_context(|| format!("{}: {text}", path.display()))
 }
 
-async fn of(host: String) -> Result<Version> {
-    let json = http::get_async(host, "/version", ANSWER_LIMIT).await?;
+async fn of(url: String) -> Result<Version> {
+    let json = http::get_async(url, "/version", ANSWER_LIMIT).await?;
     let (_, after) = json
         .split_once(r#""etcdserver":""#)
         .with_context(|| json.clone())?;

@@ -31,7 +31,8 @@ use anyhow::{Context as _, Result};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use self::link::{Link, Rules};
-use crate::{lock, ports::Port};
+use crate::ports::Port;
+use crate::{lock, tls};
 
 /// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,7 @@ pub enum Close {
 /// A running proxy with a port of its own.  Dropping it closes the port and all connections.
 #[derive(Debug)]
 pub struct Proxy {
+    scheme: String,
     shared: Arc<Shared>,
     port: Port,
 }
@@ -79,8 +81,8 @@ struct State {
 }
 
 impl Proxy {
-    /// A proxy to `upstream` (`host:port`, or an `http://` URL) that passes everything on until told otherwise. The upstream is connected to
-    /// for each connection anew; when that fails the client sees a reset.
+    /// A proxy to `upstream` (an `http://` or `https://` URL, or `host:port`, which has the scheme of [`tls::by_default`]) that passes everything
+    /// on until told otherwise, TLS as it is. The upstream is connected to for each connection anew; when that fails the client sees a reset.
     ///
     /// # Errors
     /// When no port is free.
@@ -88,10 +90,13 @@ impl Proxy {
     /// # Panics
     /// Outside a tokio runtime.  The proxy works as long as that runtime does.
     pub async fn start(upstream: impl AsRef<str>) -> Result<Proxy> {
-        let upstream = upstream.as_ref().trim_start_matches("http://").to_owned();
+        let by_default = tls::scheme(tls::by_default());
+        let upstream = upstream.as_ref();
+        let (scheme, host) = upstream.split_once("://").unwrap_or((by_default, upstream));
         let proxy = Proxy {
+            scheme: scheme.to_owned(),
             shared: Arc::new(Shared {
-                upstream,
+                upstream: host.to_owned(),
                 state: Mutex::default(),
             }),
             port: Port::reserve()?,
@@ -106,9 +111,9 @@ impl Proxy {
         self.port.address().to_string()
     }
 
-    /// The proxy's URL, as `http://127.0.0.1:port`.
+    /// The proxy's URL, as `http://127.0.0.1:port`, with the upstream's scheme.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.port.address())
+        format!("{}://{}", self.scheme, self.port.address())
     }
 
     /// Turns into a black hole: bytes in `direction` are held, nothing is closed, and a FIN or RST is not passed on either.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::frame::{self, Frame};
 use super::request::Request;
+use super::socket::{self, Counted};
 use super::stream::{Incoming, Outlet, Output, Sender};
 use super::{Goaway, Ping, Reset, STREAMS, Shared};
 use crate::lock;
@@ -22,11 +22,19 @@ const INITIAL_WINDOW: u32 = 65_535;
 const SETTINGS_INITIAL_WINDOW_SIZE: u16 = 4;
 
 /// Serves a connection until either side closes it.
-pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream) {
-    let _ = socket.set_nodelay(true);
+pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    // Linger is a setting of the socket, whichever handle it is set through.
+    let socket = socket.into_std()?;
+    let handle = TcpStream::from_std(socket.try_clone()?)?;
+    let stream = socket::open(&shared, TcpStream::from_std(socket)?).await?;
     let (outlet, outputs) = mpsc::unbounded_channel();
     let index = shared.connected(outlet.clone());
-    let (reader, writer) = socket.into_split();
+    let (reader, writer) = tokio::io::split(stream);
+    let reader = Counted {
+        reader,
+        shared: shared.clone(),
+    };
     let connection = Connection {
         shared: shared.clone(),
         index,
@@ -40,25 +48,25 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream) {
     // Whichever ends first ends the other, and with it the socket.
     tokio::select! {
         _ = connection.read(reader) => {}
-        _ = write(outputs, writer) => {}
+        _ = write(outputs, writer, &handle) => {}
     }
     lock(&shared.state).open -= 1;
+    Ok(())
 }
 
 async fn write(
     mut outputs: mpsc::UnboundedReceiver<Output>,
-    mut writer: OwnedWriteHalf,
+    mut writer: impl AsyncWrite + Unpin,
+    socket: &TcpStream,
 ) -> io::Result<()> {
     while let Some(output) = outputs.recv().await {
         match output {
-            Output::Frame(frame) => writer.write_all(&frame.encode()).await?,
-            Output::Close(Close::Fin) => return writer.shutdown().await,
-            Output::Close(Close::Reset) => {
-                writer.as_ref().set_zero_linger()?;
-                // Dropped, it would send a FIN first.
-                writer.forget();
-                return Ok(());
+            Output::Frame(frame) => {
+                writer.write_all(&frame.encode()).await?;
+                writer.flush().await?;
             }
+            Output::Close(Close::Fin) => return writer.shutdown().await,
+            Output::Close(Close::Reset) => return socket.set_zero_linger(),
         }
     }
     Ok(())
@@ -86,7 +94,7 @@ struct Open {
 }
 
 impl Connection {
-    async fn read(mut self, mut reader: OwnedReadHalf) -> io::Result<()> {
+    async fn read(mut self, mut reader: impl AsyncRead + Unpin) -> io::Result<()> {
         self.send(Frame::settings(&self.shared.settings));
         let mut preface = [0; frame::PREFACE.len()];
         reader.read_exact(&mut preface).await?;

@@ -23,6 +23,7 @@ mod connection;
 mod frame;
 mod reply;
 mod request;
+mod socket;
 mod stream;
 
 use std::collections::HashMap;
@@ -31,6 +32,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -38,9 +40,11 @@ use tokio::task::{JoinHandle, JoinSet};
 pub use self::reply::Reply;
 use self::request::Member;
 pub use self::request::Request;
+pub use self::socket::Handshake;
 pub use self::stream::Incoming;
 use self::stream::{Outlet, Sender};
 use crate::lock;
+use crate::tls::{self, Authority};
 
 /// The RPCs whose streams go to the test.
 const STREAMS: [&str; 2] = [
@@ -62,6 +66,8 @@ pub struct Scripted {
 /// How to start a [`Scripted`].
 #[derive(Debug, Clone)]
 pub struct Builder {
+    /// `None`: as by default.
+    tls: Option<Option<Arc<ServerConfig>>>,
     member: Member,
     settings: Vec<(u16, u32)>,
 }
@@ -114,6 +120,9 @@ struct State {
     resets: Vec<Reset>,
     pings: Vec<Ping>,
     goaways: Vec<Goaway>,
+    tls: Option<Arc<ServerConfig>>,
+    handshakes: Vec<Result<Handshake, String>>,
+    received: u64,
 }
 
 impl Scripted {
@@ -130,14 +139,16 @@ impl Scripted {
     /// A server with settings: member 1, who leads, and HTTP/2's own settings.
     pub fn builder() -> Builder {
         Builder {
+            tls: None,
             member: Member { id: 1, leader: 1 },
             settings: Vec::new(),
         }
     }
 
-    /// The server's URL, as `http://127.0.0.1:port`.
+    /// The server's URL, as `http://127.0.0.1:port` (`https` with TLS).
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = tls::scheme(self.state().tls.is_some());
+        format!("{scheme}://{}", self.address)
     }
 
     /// The server's address, as `127.0.0.1:port`: what a [`Proxy`](crate::proxy::Proxy) connects to.
@@ -241,6 +252,19 @@ impl Builder {
         self
     }
 
+    /// Serves with TLS in this way. Unless told, it serves with a certificate of [`Authority::shared`] where [`tls::by_default`], else in
+    /// plaintext.
+    pub fn tls(mut self, config: ServerConfig) -> Self {
+        self.tls = Some(Some(Arc::new(config)));
+        self
+    }
+
+    /// Serves in plaintext, whatever the default.
+    pub fn plaintext(mut self) -> Self {
+        self.tls = Some(None);
+        self
+    }
+
     /// Starts the server.
     ///
     /// # Errors
@@ -254,7 +278,12 @@ impl Builder {
             .context("cannot listen")?;
         let address = listener.local_addr()?;
         let (streams, incoming) = mpsc::unbounded_channel();
-        let state = Mutex::new(State::new(Arc::new(script)));
+        let tls = match self.tls {
+            Some(tls) => tls,
+            None if tls::by_default() => Some(Authority::shared()?.identity()?.server()?.into()),
+            None => None,
+        };
+        let state = Mutex::new(State::new(Arc::new(script), tls));
         let shared = Arc::new(Shared {
             member: self.member,
             settings: self.settings,
@@ -272,9 +301,12 @@ impl Builder {
 }
 
 impl State {
-    fn new(script: Script) -> State {
+    fn new(script: Script, tls: Option<Arc<ServerConfig>>) -> State {
         State {
             script,
+            tls,
+            handshakes: Vec::new(),
+            received: 0,
             answer_pings: true,
             connections: Vec::new(),
             open: 0,

@@ -11,7 +11,7 @@ use crate::{LIMIT, PUT, RANGE, healthy};
 async fn pair() -> ([Scripted; 2], Client) {
     let servers = [healthy(1).await, healthy(2).await];
     let endpoints = servers.iter().map(Scripted::endpoint);
-    let client = Client::builder().endpoints(endpoints).name("pair");
+    let client = etcd_tests::builder(endpoints).name("pair");
     let client = client.connect().await.unwrap();
     wait::until("both endpoints are active", LIMIT, async || {
         client.endpoints().active() == 2
@@ -69,7 +69,7 @@ async fn a_view_of_an_endpoint_asks_it_again_rather_than_another() {
     .await
     .unwrap();
     let second = healthy(2).await;
-    let client = Client::builder().endpoints([first.endpoint(), second.endpoint()]);
+    let client = etcd_tests::builder([first.endpoint(), second.endpoint()]);
     let client = client.connect().await.unwrap();
     client.endpoint(first.endpoint()).get("k").await.unwrap();
     assert_eq!((first.seen(RANGE), second.seen(RANGE)), (2, 0));
@@ -78,7 +78,7 @@ async fn a_view_of_an_endpoint_asks_it_again_rather_than_another() {
 #[tokio::test]
 async fn only_calls_that_require_a_leader_say_so() {
     let server = healthy(1).await;
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     let demanding = client.require_leader(true);
     client.get("k").await.unwrap();
     demanding.get("k").await.unwrap();

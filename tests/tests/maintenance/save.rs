@@ -80,7 +80,7 @@ async fn a_snapshot_that_is_cut_in_the_middle_leaves_no_file_and_the_old_one_as_
     let direct = client(&cluster).await;
     fill(&direct).await;
     let proxy = Proxy::start(cluster.address(0)).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("old.db"), "the old one").unwrap();
     for (name, close) in [("new.db", Close::Reset), ("old.db", Close::Fin)] {
@@ -181,7 +181,7 @@ async fn a_snapshot_that_the_server_ends_well_but_is_not_whole_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     for (bytes, wrong) in rows {
         let server = server(bytes, ok()).await;
-        let client = Client::connect(server.endpoint()).await.unwrap();
+        let client = etcd_tests::connect(server.endpoint()).await.unwrap();
         let snapshot = client.snapshot().await.unwrap();
         let saved = snapshot.save(dir.path().join("backup.db"), |_| {}).await;
         let error = saved.unwrap_err();
@@ -193,7 +193,7 @@ async fn a_snapshot_that_the_server_ends_well_but_is_not_whole_is_refused() {
     let refused = Reply::trailers(14, "etcdserver: server stopped");
     for (end, fails) in [(ok(), false), (refused, true), (Reply::abort(), true)] {
         let server = server(whole(&database), end).await;
-        let client = Client::connect(server.endpoint()).await.unwrap();
+        let client = etcd_tests::connect(server.endpoint()).await.unwrap();
         let snapshot = client.snapshot().await.unwrap();
         let saved = snapshot.save(dir.path().join("backup.db"), |_| {}).await;
         assert_eq!(saved.is_err(), fails, "{saved:?}");

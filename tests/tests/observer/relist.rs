@@ -30,8 +30,8 @@ impl Bench {
         let cluster = builder.start().await.unwrap();
         let proxy = Proxy::start(cluster.address(0)).await.unwrap();
         Self {
-            direct: Client::connect(cluster.endpoint(0)).await.unwrap(),
-            proxied: Client::connect(proxy.endpoint()).await.unwrap(),
+            direct: etcd_tests::connect(cluster.endpoint(0)).await.unwrap(),
+            proxied: etcd_tests::connect(proxy.endpoint()).await.unwrap(),
             cluster,
             proxy,
         }
@@ -163,7 +163,7 @@ async fn created(stream: &mut Incoming) -> (WatchCreateRequest, WatchResponse) {
 #[tokio::test]
 async fn a_watch_that_is_refused_because_of_compaction_is_made_after_a_second_read() {
     let server = Scripted::start(Request::usual).await.unwrap();
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     let mut observer = Observer::new(&client, "k");
     let (_, revision) = reset(&mut observer).await;
     let serving = async {
@@ -195,8 +195,7 @@ async fn a_watch_that_is_refused_because_of_compaction_is_made_after_a_second_re
 #[tokio::test]
 async fn a_reader_that_history_left_behind_ends_with_the_range_as_it_is() {
     let bench = Bench::start(Cluster::builder()).await;
-    let small = Client::builder().watch_queue(10, 1 << 20);
-    let small = small.endpoints([bench.cluster.endpoint(0)]);
+    let small = etcd_tests::builder([bench.cluster.endpoint(0)]).watch_queue(10, 1 << 20);
     let client = small.connect().await.unwrap();
     let mut observer = Observer::new(&client, KeyRange::all());
     reset(&mut observer).await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use etcd_core::{Client, Compact, Watch};
+use etcd_core::{Compact, Watch};
 use etcd_tests::cluster::Cluster;
 use etcd_tests::proxy::{Direction, Proxy};
 use etcd_tests::wait;
@@ -57,8 +57,8 @@ async fn a_quiet_watch_outlives_a_compaction_of_what_it_was_told_of() {
     let cluster = Cluster::builder().progress_interval(Duration::from_millis(100));
     let cluster = cluster.start().await.unwrap();
     let proxy = Proxy::start(cluster.address(0)).await.unwrap();
-    let direct = Client::connect(cluster.endpoint(0)).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let direct = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     let mut watcher = client
         .watch(Watch::key("quiet").progress_notify())
         .await

@@ -23,8 +23,8 @@ pub(crate) struct Setup {
 pub(crate) async fn setup() -> Setup {
     let cluster = Cluster::start(1).await.unwrap();
     let proxy = Proxy::start(cluster.address(0)).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
-    let direct = Client::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
+    let direct = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
     Setup {
         cluster,
         proxy,
@@ -241,7 +241,7 @@ async fn a_watch_of_one_endpoint_waits_for_it() {
     let setup = setup().await;
     let other = Proxy::start(setup.cluster.address(0)).await.unwrap();
     let endpoints = [setup.proxy.endpoint(), other.endpoint()];
-    let client = Client::builder().endpoints(&endpoints).connect();
+    let client = etcd_tests::builder(&endpoints).connect();
     let client = client.await.unwrap();
     let mut pinned = client.endpoint(&endpoints[0]).watch("k").await.unwrap();
     setup.proxy.refuse();

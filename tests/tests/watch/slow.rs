@@ -17,7 +17,7 @@ const QUEUE: usize = 100;
 
 /// A client whose watchers hold little, through the proxy.
 async fn holds_little(setup: &Setup) -> Client {
-    let builder = Client::builder().endpoints([setup.proxy.endpoint()]);
+    let builder = etcd_tests::builder([setup.proxy.endpoint()]);
     builder.watch_queue(QUEUE, 1 << 20).connect().await.unwrap()
 }
 

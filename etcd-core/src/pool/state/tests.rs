@@ -17,7 +17,7 @@ struct Pool {
 
 fn endpoints(count: u32) -> Vec<Endpoint> {
     (1..=count)
-        .map(|n| Endpoint::parse(&format!("http://10.0.0.{n}:2379")).unwrap())
+        .map(|n| Endpoint::parse(&format!("http://10.0.0.{n}:2379"), false).unwrap())
         .collect()
 }
 
@@ -294,7 +294,7 @@ fn news_of_connections_given_up_are_ignored() {
 fn a_new_list_keeps_what_stays_and_names_what_goes() {
     let mut pool = Pool::active(2);
     let [first, second] = <[Endpoint; 2]>::try_from(endpoints(2)).unwrap();
-    let third = Endpoint::parse("c:1").unwrap();
+    let third = Endpoint::parse("c:1", false).unwrap();
     assert_eq!(
         pool.state
             .set_endpoints(vec![third.clone(), second.clone()], pool.now),

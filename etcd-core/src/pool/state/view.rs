@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 #[cfg(test)]
 use super::Generation;
 use super::{EndpointId, Member, Phase, PoolState, Slot};
-use crate::error::EndpointReport;
+use crate::error::{EndpointReport, TlsError};
 use crate::net::endpoint::Endpoint;
 
 /// One endpoint at one moment.
@@ -39,7 +39,7 @@ impl PoolState {
                 phase: until.map_or(slot.phase, |until| Phase::Frozen { until }),
                 #[cfg(test)]
                 generation: slot.generation,
-                cause: slot.cause.clone(),
+                cause: slot.cause.as_ref().map(|cause| cause.text.clone()),
                 retry_in: until.map(|until| until.saturating_duration_since(now)),
                 member: slot.member,
             }
@@ -49,14 +49,15 @@ impl PoolState {
 
     /// For the error of a call that found no endpoint: where each stands, and why it does not serve.
     pub(crate) fn reports(&self) -> Vec<EndpointReport> {
-        let report = |slot: &Slot| EndpointReport {
-            endpoint: slot.endpoint.url().clone(),
-            state: slot.phase.name(),
-            cause: slot
-                .cause
-                .as_deref()
-                .or(slot.reservation())
-                .map(str::to_owned),
+        let report = |slot: &Slot| {
+            let cause = slot.cause.as_ref();
+            let text = cause.map(|cause| &*cause.text).or(slot.reservation());
+            EndpointReport {
+                endpoint: slot.endpoint.url().clone(),
+                state: slot.phase.name(),
+                cause: text.map(str::to_owned),
+                tls: cause.and_then(|cause| cause.tls.clone()),
+            }
         };
         self.slots.iter().map(report).collect()
     }
@@ -75,6 +76,15 @@ impl PoolState {
             .iter()
             .find(|slot| slot.endpoint == *endpoint)
             .map(|slot| slot.id)
+    }
+
+    /// Has every endpoint failed in a way that trying again does not mend?
+    pub(crate) fn is_hopeless(&self) -> bool {
+        self.slots.iter().all(|slot| {
+            let cause = slot.cause.as_ref();
+            let wrong = cause.and_then(|cause| cause.tls.as_ref());
+            wrong.is_some_and(TlsError::lasts)
+        })
     }
 
     pub(crate) fn any_active(&self) -> bool {
