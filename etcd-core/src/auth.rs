@@ -110,7 +110,8 @@ impl Client {
     /// Whether authentication is on, and the revision of users and roles. Since etcd 3.7 nobody needs permission for it.
     ///
     /// # Errors
-    /// Those of [`send`](Self::send). Dropping the future leaves nothing behind.
+    /// [`Error::Unsupported`](crate::Error::Unsupported) before etcd 3.5; those of [`send`](Self::send). Dropping the future leaves
+    /// nothing behind.
     pub fn auth_status(&self) -> impl Future<Output = Result<AuthStatusResponse>> + Send + use<> {
         self.send(AuthStatusRequest {})
     }

@@ -175,6 +175,7 @@ impl Client {
             repeatable: read || self.view.idempotent,
             leader: !serializable,
             serializable,
+            needs: class::needs(&wire),
             pinned: self.pinned()?,
             timeout: self
                 .view

@@ -74,7 +74,7 @@ pub use election::LeaderChanges;
 pub use error::{
     BadReply, ClusterChanged, Code, ConnectionLost, EndpointReport, Error, EtcdError, FileFailed,
     InvalidOption, LoginFailed, LostReason, Outcome, Result, ServerError, TimedOut, TlsError,
-    TooLarge, Unreachable,
+    TooLarge, Unreachable, Unsupported,
 };
 pub use etcd_proto as proto;
 pub use etcd_proto::etcdserverpb::AlarmType;

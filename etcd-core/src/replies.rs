@@ -24,6 +24,7 @@ pub(crate) struct Replies<M> {
     token: Token,
     endpoint: EndpointId,
     name: Arc<str>,
+    version: Option<Arc<str>>,
     /// The first reply, when it was waited for and not taken yet.
     first: Option<M>,
     over: bool,
@@ -66,7 +67,8 @@ impl<M: Message + Default + 'static> Replies<M> {
     fn in_time<T>(&mut self, polled: Poll<Result<T>>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         match polled {
             Poll::Ready(result) => {
-                Poll::Ready(result.map_err(|error| self.client.closed_or(error)))
+                let named = |error: Error| error.of_rpc(self.path, self.version.as_ref());
+                Poll::Ready(result.map_err(|error| self.client.closed_or(named(error))))
             }
             Poll::Pending => {
                 let deadline = self.deadline.as_mut();
@@ -125,9 +127,9 @@ impl Client {
         self.prepare(path, &mut request)?;
         let until = Instant::now() + self.time_limit();
         let mut backoff = Backoff::new(Duration::from_millis(25), 2.0, Duration::from_secs(1));
-        let mut avoid = None;
+        let mut tried = Vec::new();
         loop {
-            let mut replies: Replies<M> = self.ask(path, &request, avoid, until).await?;
+            let mut replies: Replies<M> = self.ask(path, &request, &tried, until).await?;
             let error = match replies.next().await {
                 Ok(first) => {
                     replies.first = first;
@@ -135,19 +137,27 @@ impl Client {
                 }
                 Err(error) => error,
             };
-            let wait = backoff.next().unwrap_or_default();
             let stale = replies.is_stale(&error);
-            let final_word = matches!(
-                decide(&error, true),
-                Decision::Fail | Decision::Reauthenticate
-            );
-            let again = stale || !final_word;
-            if !again || Instant::now() + wait > until {
+            if !stale {
+                tried.push(replies.endpoint);
+            }
+            let untried = self.has_untried(&tried)?;
+            let wait = match decide(&error, true) {
+                _ if stale => backoff.next().unwrap_or_default(),
+                Decision::Fail | Decision::Reauthenticate => return Err(error),
+                Decision::Elsewhere if !untried => return Err(error),
+                Decision::Elsewhere => Duration::ZERO,
+                _ => backoff.next().unwrap_or_default(),
+            };
+            if !untried {
+                // The next round, from which only the last one is left out at first.
+                tried = vec![replies.endpoint];
+            }
+            if Instant::now() + wait > until {
                 return Err(error);
             }
             tracing::debug!(path, endpoint = %replies.name, %error, "call is tried again");
             self.pool().report(replies.endpoint, &error);
-            avoid = Some(replies.endpoint).filter(|_| !stale);
             sleep(wait).await;
         }
     }
@@ -161,14 +171,22 @@ impl Client {
     ) -> Result<Replies<M>> {
         self.prepare(path, &mut request)?;
         let until = Instant::now() + self.time_limit();
-        self.ask(path, &request, avoid, until).await
+        self.ask(path, &request, avoid.as_slice(), until).await
+    }
+
+    fn has_untried(&self, tried: &[EndpointId]) -> Result<bool> {
+        Ok(self.pool().has_untried(&Want {
+            avoid: tried,
+            pinned: self.pinned()?,
+            ..Want::default()
+        }))
     }
 
     async fn ask<M: Message + Default>(
         &self,
         path: &'static str,
         request: &impl Message,
-        avoid: Option<EndpointId>,
+        avoid: &[EndpointId],
         until: Instant,
     ) -> Result<Replies<M>> {
         let (pool, started) = (self.pool(), Instant::now());
@@ -184,12 +202,25 @@ impl Client {
                 token: self.shared.tokens.get().await?,
             };
             let stream = pool
-                .open_in(Lane::Bulk, path, Prefer::Any, avoid, pinned, &metadata)
+                .open_in(
+                    Lane::Bulk,
+                    path,
+                    Prefer::Any,
+                    avoid.to_vec(),
+                    pinned,
+                    &metadata,
+                )
                 .await?;
             stream.tx.send_last(request).await?;
-            Ok((stream.endpoint, stream.name, stream.rx, stream.token))
+            Ok((
+                stream.endpoint,
+                stream.name,
+                stream.version,
+                stream.rx,
+                stream.token,
+            ))
         };
-        let (endpoint, name, inbound, token) = match timeout_at(until, opened).await {
+        let (endpoint, name, version, inbound, token) = match timeout_at(until, opened).await {
             Ok(opened) => opened.map_err(|error| self.closed_or(error))?,
             Err(_) => {
                 let reports = pool.reports();
@@ -209,6 +240,7 @@ impl Client {
             token,
             endpoint,
             name,
+            version,
             first: None,
             over: false,
             deadline: own_limit.then(|| Box::pin(sleep_until(until))),

@@ -301,7 +301,7 @@ impl Scan {
                 Step::Reading(replies, _) => replies.is_stale(&error),
                 _ => false,
             },
-            Decision::SameEndpoint | Decision::NextEndpoint | Decision::AfterDelay => true,
+            _ => true,
         };
         if late || !helps {
             return Err(error);

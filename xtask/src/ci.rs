@@ -58,6 +58,10 @@ const STEPS: &[Step] = &[
         "TLS by aws-lc-rs",
         "test -p etcd-tests --features aws-lc-rs --test tls",
     ),
+    step(
+        "older releases of etcd",
+        "xtask test --etcd 3.4.45 --etcd 3.5.34 --etcd 3.6.15 --suite every_rpc --suite versions",
+    ),
     Step {
         env: &[("RUSTDOCFLAGS", "-D warnings")],
         ..step("documentation", "doc --workspace --no-deps")

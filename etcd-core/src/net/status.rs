@@ -23,6 +23,7 @@ fn code(error: &Error) -> Code {
         Error::Timeout(_) => Code::DeadlineExceeded,
         Error::Server(answer) => Code::from_i32(answer.code as i32),
         Error::Protocol(_) => Code::Internal,
+        Error::Unsupported(_) => Code::Unimplemented,
         Error::TooLarge(_) => Code::ResourceExhausted,
         Error::ClusterChanged(_) => Code::FailedPrecondition,
         Error::Login(_) => Code::Unauthenticated,

@@ -89,18 +89,18 @@ async fn attempt(
 ) {
     let result = async {
         let calls = connect(&endpoint, ping, &options).await?;
-        let member = first_reply(&calls, &options).await?;
-        Ok::<_, Error>((calls, member))
+        let status = first_reply(&calls, &options).await?;
+        Ok::<_, Error>((calls, status))
     };
     let result = result.await;
     let Some(strong) = pool.upgrade() else { return };
     match result {
-        Ok((calls, member)) => {
+        Ok((calls, status)) => {
             let condition = calls.condition();
-            let Some(generation) = strong.add(id, &calls, member) else {
+            let Some(generation) = strong.add(id, &calls, &status) else {
                 return;
             };
-            tracing::debug!(%endpoint, rtt = ?calls.rtt(), "endpoint active");
+            tracing::debug!(%endpoint, version = status.version, rtt = ?calls.rtt(), "endpoint active");
             drop((strong, calls));
             watch_calls(pool, id, generation, condition).await;
         }
@@ -145,15 +145,16 @@ async fn connect(
     }
 }
 
-/// Any gRPC reply shows that etcd serves here; a Status reply also tells its version, who the member is and who leads.
-async fn first_reply(calls: &Connection, options: &PoolOptions) -> Result<Member> {
+/// Any gRPC reply shows that etcd serves here; a Status reply also tells its version, who the member is and who leads. Without
+/// one, nothing is known of that.
+async fn first_reply(calls: &Connection, options: &PoolOptions) -> Result<StatusResponse> {
     let limit = options.connect_timeout;
     match timeout(limit, status(calls, options)).await {
         Ok(Ok(status)) => match too_old(&status, options) {
             Some(cause) => Err(Error::connection(calls.name(), Outcome::NotApplied, cause)),
-            None => Ok(member(&status)),
+            None => Ok(status),
         },
-        Ok(Err(Error::Server(_))) => Ok(Member::default()),
+        Ok(Err(Error::Server(_))) => Ok(StatusResponse::default()),
         Ok(Err(error)) => Err(error),
         Err(_) => {
             let cause = format!("HTTP/2 connected, but no reply from etcd within {limit:?}");
@@ -308,8 +309,15 @@ impl Pool {
     }
 
     /// Takes a new connection into use.
-    fn add(&self, id: EndpointId, calls: &Connection, member: Member) -> Option<Generation> {
+    fn add(
+        &self,
+        id: EndpointId,
+        calls: &Connection,
+        status: &StatusResponse,
+    ) -> Option<Generation> {
         let now = Instant::now().into_std();
+        let member = member(status);
+        let told = Some(&*status.version).filter(|version| !version.is_empty());
         let leaderless = member.id != 0 && member.leader == 0;
         let mut inner = self.lock();
         if self.is_closed() {
@@ -321,6 +329,7 @@ impl Pool {
             Link {
                 generation,
                 calls: calls.clone(),
+                version: told.map(Arc::from),
                 streams: Arc::default(),
                 bulk: Arc::default(),
             },

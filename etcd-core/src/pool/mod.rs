@@ -67,6 +67,8 @@ struct Inner {
 struct Link {
     generation: Generation,
     calls: Connection,
+    /// The version of etcd that answers here, if it told one.
+    version: Option<Arc<str>>,
     /// Opened with the first stream of its kind, once for all that ask at the same time.
     streams: Arc<OnceCell<Connection>>,
     bulk: Arc<OnceCell<Connection>>,
@@ -87,6 +89,8 @@ pub(crate) struct Picked {
     pub(crate) id: EndpointId,
     pub(crate) generation: Generation,
     pub(crate) name: Arc<str>,
+    /// The version of etcd that answers there, if it told one.
+    pub(crate) version: Option<Arc<str>>,
     pub(crate) connection: Connection,
 }
 
@@ -101,6 +105,7 @@ pub(crate) enum Prefer {
 pub(crate) struct OpenStream {
     pub(crate) endpoint: EndpointId,
     pub(crate) name: Arc<str>,
+    pub(crate) version: Option<Arc<str>>,
     pub(crate) tx: Outbound,
     pub(crate) rx: Inbound,
     pub(crate) health: Health,
@@ -164,11 +169,11 @@ impl Pool {
             let link = links.get(&id)?;
             if link.calls.is_open() {
                 let (generation, connection) = (link.generation, link.calls.clone());
-                let name = connection.name();
                 return Some(Picked {
                     id,
                     generation,
-                    name,
+                    name: connection.name(),
+                    version: link.version.clone(),
                     connection,
                 });
             }
@@ -176,6 +181,12 @@ impl Pool {
             let (generation, cause) = (link.generation, link.calls.cause());
             self.lose(&mut inner, id, generation, &cause);
         }
+    }
+
+    /// Could `want` be served by an endpoint that it does not avoid?
+    pub(crate) fn has_untried(&self, want: &Want<'_>) -> bool {
+        let picked = self.pick(want);
+        picked.is_some_and(|picked| !want.avoid.contains(&picked.id))
     }
 
     /// Like [`pick`](Self::pick), waiting for an endpoint. The caller bounds the time.
@@ -230,6 +241,7 @@ impl Pool {
         pinned: Option<EndpointId>,
         metadata: &Metadata,
     ) -> Result<OpenStream> {
+        let avoid = avoid.into_iter().collect();
         self.open_in(Lane::Streams, path, prefer, avoid, pinned, metadata)
             .await
     }
@@ -240,11 +252,10 @@ impl Pool {
         lane: Lane,
         path: &'static str,
         prefer: Prefer,
-        avoid: Option<EndpointId>,
+        avoid: Vec<EndpointId>,
         pinned: Option<EndpointId>,
         metadata: &Metadata,
     ) -> Result<OpenStream> {
-        let avoid: Vec<EndpointId> = avoid.into_iter().collect();
         let want = Want {
             leader: prefer == Prefer::Leader,
             serializable: false,
@@ -260,6 +271,7 @@ impl Pool {
         Ok(OpenStream {
             endpoint: picked.id,
             name: picked.name,
+            version: picked.version,
             tx,
             rx,
             health,
