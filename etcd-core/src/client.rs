@@ -17,7 +17,7 @@ use crate::limits;
 use crate::namespace::Namespace;
 use crate::net::endpoint::Endpoint;
 use crate::net::grpc;
-use crate::options::{ClientBuilder, Options};
+use crate::options::{ClientBuilder, LONGEST, Options};
 use crate::pool::state::Want;
 use crate::pool::{EndpointId, Pool};
 use crate::request::Request;
@@ -202,10 +202,10 @@ impl Client {
     }
 
     /// A view with another time limit: of each call as a whole, with queueing, connecting and retries. Calls fail with
-    /// `Error::Config` if it is zero.
+    /// `Error::Config` if it is zero; one of more than a year is one of a year.
     #[doc(alias = "with_timeout")]
     pub fn timeout(&self, timeout: Duration) -> Self {
-        self.with(|view| view.timeout = Some(timeout))
+        self.with(|view| view.timeout = Some(timeout.min(LONGEST)))
     }
 
     /// A view whose calls all go to one of the client's endpoints. Calls fail with `Error::Config` if it is none of them.

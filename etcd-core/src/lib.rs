@@ -43,6 +43,9 @@ mod credentials;
 mod election;
 mod error;
 mod fields;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod guarded;
 mod kv;
 mod lease;

@@ -4,6 +4,8 @@
 //! verb, every value and every generated message is covered by the same few lines. What happens to an RPC is in [`scope`];
 //! an RPC that is not there is refused.
 
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod messages;
 mod scope;
 

@@ -14,6 +14,7 @@ use etcd_tests::cluster::{Prefix, Target};
 use etcd_tests::scripted::{Reply, Scripted};
 use etcd_tests::versions::differs;
 use etcd_tests::wait;
+use tokio::time::timeout;
 
 /// For conditions that come true soon on an idle machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -52,7 +53,9 @@ async fn the_next_one_is_let_in_when_the_holder_unlocks() {
     queue(&client, &name, 2).await;
     assert!(!waiting.is_finished());
     client.unlock(&first.key).await.unwrap();
-    let second = waiting.await.unwrap().unwrap();
+    // Long before the first lease would expire.
+    let second = timeout(LIMIT / 2, waiting).await.unwrap();
+    let second = second.unwrap().unwrap();
     assert_ne!(second.key, first.key);
     assert!(client.get(&first.key).await.unwrap().kvs.is_empty());
     client.unlock(second.key).await.unwrap();
@@ -65,6 +68,7 @@ async fn a_lock_whose_lease_expires_goes_to_the_next_one() {
     let name = prefix.key("lock");
     // etcd grants no less than 2 s.
     let short = client.grant(Duration::from_secs(1)).await.unwrap();
+    assert_eq!(short.ttl, Duration::from_secs(2));
     let first = client.lock(&name, short.id).await.unwrap();
     let second = client.timeout(LIMIT).lock(&name, lease(&client).await);
     let second = second.await.unwrap();

@@ -6,6 +6,7 @@ mod ci;
 mod codegen;
 mod demo;
 mod etcd;
+mod fuzz;
 mod readme;
 mod test;
 
@@ -24,6 +25,8 @@ enum Command {
     Etcd(etcd::Args),
     /// Run the suites that talk to a real etcd on chosen releases of it, and tell what each of them lacks
     Test(test::Args),
+    /// Look for inputs that break what reads the wire (needs a C++ compiler)
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -33,5 +36,6 @@ fn main() -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Etcd(args) => etcd::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
     }
 }

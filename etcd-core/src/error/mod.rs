@@ -7,6 +7,8 @@
 mod code;
 mod decide;
 mod detail;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod make;
 mod server;
 mod tls;

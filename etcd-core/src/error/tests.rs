@@ -216,7 +216,7 @@ fn an_earlier_attempt_that_may_have_been_applied_makes_the_call_unknown() {
 }
 
 #[test]
-fn a_connection_error_keeps_its_source() {
+fn errors_of_a_connection_and_of_a_file_keep_their_source() {
     let io = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
     let error = Error::connection(A, Outcome::NotApplied, io);
     let source = error
@@ -227,6 +227,16 @@ fn a_connection_error_keeps_its_source() {
         Some(std::io::ErrorKind::ConnectionRefused)
     );
     assert_eq!(error.endpoint(), Some(A));
+
+    let io = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    let error = Error::file("db".as_ref(), "write", io);
+    let source = error
+        .source()
+        .and_then(|e| e.downcast_ref::<std::io::Error>());
+    assert_eq!(
+        source.map(std::io::Error::kind),
+        Some(std::io::ErrorKind::StorageFull)
+    );
 }
 
 #[test]

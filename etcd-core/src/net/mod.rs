@@ -7,6 +7,8 @@ mod driver;
 pub(crate) mod endpoint;
 mod exchange;
 mod frames;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 pub(crate) mod grpc;
 mod head;
 mod headers;

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::mem;
 
 use bytes::Bytes;
-use etcd_proto::etcdserverpb::{ResponseHeader, WatchResponse};
+use etcd_proto::etcdserverpb::WatchResponse;
 use etcd_proto::mvccpb::Event;
 use prost::Message;
 
@@ -157,9 +157,11 @@ impl Decoder {
     fn body(&mut self, field: u32, bytes: Bytes) -> Result<(), Malformed> {
         match field {
             field::HEADER => {
-                let header = ResponseHeader::decode(bytes)
+                // Given twice, the two are one: so is every field that is a message.
+                let header = self.response.header.get_or_insert_default();
+                header
+                    .merge(bytes)
                     .map_err(|_| Malformed("a header cannot be decoded"))?;
-                self.response.header = Some(header);
             }
             field::CANCEL_REASON => {
                 self.response.cancel_reason = String::from_utf8_lossy(&bytes).into_owned();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use etcd_core::{Client, Error, Get, Outcome};
+use etcd_core::{Client, Error, Get, Guard, Outcome, Put};
 use etcd_tests::scripted::{Reply, Request, Scripted};
 use etcd_tests::wait;
 
@@ -100,4 +100,26 @@ async fn clones_and_views_share_their_connections_and_their_name() {
     view.put("k", "v").await.unwrap();
     assert_eq!(view.name(), "pair");
     assert!(servers.iter().all(|server| server.connections() == 1));
+}
+
+#[tokio::test]
+async fn a_time_limit_of_any_length_is_one() {
+    let (_servers, client) = pair().await;
+    let patient = client.timeout(Duration::MAX);
+    patient.get("k").await.unwrap();
+    patient.put("k", "v").await.unwrap();
+    patient.create("k", "v").await.unwrap_err();
+    let put = Put::new("k", "v");
+    let guarded = patient.guarded_put(put, Guard::Absent).await;
+    assert!(guarded.is_err(), "the scripted server runs no transactions");
+    let stream = patient.range_stream("k").await;
+    assert!(stream.is_err(), "nor streams of ranges");
+    for refused in [Duration::ZERO, Duration::MAX] {
+        let builder = Client::builder().endpoints(["127.0.0.1:2379"]);
+        let error = builder.request_timeout(refused).build().unwrap_err();
+        assert!(
+            matches!(&error, Error::Config(wrong) if wrong.option == "request_timeout"),
+            "{error}"
+        );
+    }
 }

@@ -33,7 +33,7 @@ pub(crate) async fn setup() -> Setup {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_when_connections_drop_while_keys_change() {
     let setup = setup().await;
     let Setup {
@@ -50,7 +50,7 @@ async fn nothing_is_lost_or_doubled_when_connections_drop_while_keys_change() {
     let filtered = Watch::prefix("k/").no_put().prev_kv();
     let filtered = Recorder::new(client.watch(filtered).await.unwrap());
     let writer = Writer::start(direct.clone(), "k/");
-    for cut in 0..14 {
+    for cut in 0..10 {
         let accepted = proxy.accepted();
         match cut % 4 {
             0 => proxy.drop_all(),
