@@ -333,7 +333,10 @@ impl Run<'_> {
 }
 
 /// Runs `task` until `deadline`; `None` when that comes first.
-async fn before<T>(deadline: Option<Instant>, task: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn before<T>(
+    deadline: Option<Instant>,
+    task: impl Future<Output = T>,
+) -> Option<T> {
     match deadline {
         None => Some(task.await),
         Some(deadline) => {

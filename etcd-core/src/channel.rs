@@ -10,9 +10,10 @@ use bytes::Bytes;
 use etcd_proto::rpc::{LEASE_KEEP_ALIVE_PATH, UNARY};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 
+use crate::call::before;
 use crate::client::Client;
 use crate::error::{Error, Outcome, Result};
 use crate::net::grpc;
@@ -72,7 +73,8 @@ impl Client {
     ///
     /// **What it does**: it chooses the endpoint of each call, and another one when no stream can be opened there; it
     /// notices when an endpoint goes silent; it adds what the client adds to the head of every request, where the request
-    /// has no header of that name. Of a request, the method, scheme and authority are not looked at.
+    /// has no header of that name. Of a request, the method, scheme and authority are not looked at; of a reply,
+    /// `grpc-status-details-bin` is left out, which etcd does not send and some readers cannot bear when it is malformed.
     ///
     /// **What it does not do**: no call is sent twice, whatever became of it; watches and lease renewals are the plain
     /// RPCs, which end with their connection; the requests' sizes and keys are not checked. A call whose token etcd refuses
@@ -169,30 +171,25 @@ impl Call {
         let limit = limits.into_iter().flatten().min();
         let head = Arc::new(RawHead::new(head)?);
 
-        let until = self.started + limit.unwrap_or(self.client.time_limit());
-        let token = match timeout_at(until, self.client.shared.tokens.get()).await {
-            Ok(token) => token?,
-            Err(_) => return Err(self.late("a token", Outcome::NotApplied).into()),
+        let deadline = limit.and_then(|limit| self.started.checked_add(limit));
+        let until = self.started.checked_add(self.client.time_limit());
+        let token = self.client.shared.tokens.clone();
+        self.token = match before(deadline.or(until), token.get()).await {
+            Some(token) => token?,
+            None => return Err(self.late("a token", Outcome::NotApplied).into()),
         };
-        self.token = token;
-        let (picked, exchange) = match timeout_at(until, self.open(pinned, &head)).await {
-            Ok(opened) => opened?,
-            Err(_) => return Err(self.late("an active endpoint", Outcome::NotApplied).into()),
+        let (picked, exchange) = match before(deadline.or(until), self.open(pinned, &head)).await {
+            Some(opened) => opened?,
+            None => return Err(self.late("an active endpoint", Outcome::NotApplied).into()),
         };
         self.from = Some((picked.id, picked.generation, picked.name));
         // Until the reply begins, this counts where endpoints are compared.
         let _busy = picked.connection.busy();
 
-        let deadline = limit.map(|_| until);
-        let answered = exchange.call(body);
-        let (head, incoming) = match deadline {
-            None => answered.await?,
-            Some(deadline) => match timeout_at(deadline, answered).await {
-                Ok(answered) => answered?,
-                Err(_) => return Err(self.late("the reply", Outcome::Unknown).into()),
-            },
-        };
-        Ok((head, incoming, deadline))
+        match before(deadline, exchange.call(body)).await {
+            Some(answered) => answered.map(|(head, incoming)| (head, incoming, deadline)),
+            None => Err(self.late("the reply", Outcome::Unknown).into()),
+        }
     }
 
     async fn open(

@@ -24,6 +24,9 @@ use super::status::BoxError;
 use super::stream::Open;
 use crate::error::{Error, Result};
 
+/// More about a status. tonic panics when this is not what it should be.
+const DETAILS: &str = "grpc-status-details-bin";
+
 /// The stream of a call, of which the head was handed to HTTP/2. Dropping it, or what becomes of it, resets the stream
 /// (CANCEL), unless that has ended.
 pub(crate) struct Exchange {
@@ -114,7 +117,8 @@ impl Exchange {
         }
         match (&mut waiting.response).await {
             Ok(response) => {
-                let (head, body) = response.into_parts();
+                let (mut head, body) = response.into_parts();
+                head.headers.remove(DETAILS);
                 let incoming = Incoming {
                     body: Some(body),
                     upload,
@@ -143,7 +147,12 @@ impl Incoming {
                 given_back.map(|()| Some(Frame::data(data)))
             }
             Some(Err(error)) => Err(error),
-            None => ready!(body.poll_trailers(cx)).map(|trailers| trailers.map(Frame::trailers)),
+            None => ready!(body.poll_trailers(cx)).map(|trailers| {
+                trailers.map(|mut trailers| {
+                    trailers.remove(DETAILS);
+                    Frame::trailers(trailers)
+                })
+            }),
         };
         if !matches!(&frame, Ok(Some(frame)) if frame.is_data()) {
             self.body = None;

@@ -99,14 +99,14 @@ async fn requests_are_sent_while_nobody_reads_the_replies() {
     let client = connect(&server).await;
     let mut stub = LeaseClient::new(client.channel().unwrap());
     let (requests, stream) = mpsc::channel(1);
-    let call = async { stub.lease_keep_alive(ReceiverStream::new(stream)).await };
+    let call = timeout(LIMIT, stub.lease_keep_alive(ReceiverStream::new(stream)));
     let serve = async {
         let mut served = incoming(&server).await;
         served.reply(Reply::headers()).await;
         served
     };
     let (answers, mut served) = tokio::join!(call, serve);
-    let _unread = answers.unwrap();
+    let _unread = answers.unwrap().unwrap();
     for id in 0..100 {
         requests.send(LeaseKeepAliveRequest { id }).await.unwrap();
         let seen = timeout(LIMIT, served.decode::<LeaseKeepAliveRequest>()).await;
@@ -243,4 +243,55 @@ async fn a_channel_and_its_replies_keep_the_connections_and_their_last_one_close
         server.open() == 0 && tasks() <= before
     })
     .await;
+}
+
+/// A header field as HPACK has it that was never seen before and is not to be remembered.
+fn field(name: &str, value: &str) -> Vec<u8> {
+    let (name_len, value_len) = (name.len() as u8, value.len() as u8);
+    let parts = [
+        &[0, name_len][..],
+        name.as_bytes(),
+        &[value_len],
+        value.as_bytes(),
+    ];
+    parts.concat()
+}
+
+#[tokio::test]
+async fn details_of_a_status_that_are_malformed_do_no_harm() {
+    let script = |request: &Request| match request.path.as_str() {
+        PUT | SNAPSHOT => {
+            let fields = [
+                field("grpc-status", "9"),
+                field("grpc-message", "no"),
+                field("grpc-status-details-bin", "!!!"),
+            ];
+            let early = field(":status", "200");
+            let (head, fields) = match request.path.as_str() {
+                PUT => (Reply::default(), [early, fields.concat()].concat()),
+                _ => (Reply::headers(), fields.concat()),
+            };
+            // HEADERS with END_STREAM and END_HEADERS.
+            head.then(Reply::raw(1, 5, request.stream, fields))
+        }
+        _ => request.usual(),
+    };
+    let server = Scripted::start(script).await.unwrap();
+    let client = connect(&server).await;
+    let status = kv(&client).put(put("k", "v")).await.unwrap_err();
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::FailedPrecondition, "no")
+    );
+    let mut stub = MaintenanceClient::new(client.channel().unwrap());
+    let mut snapshot = stub
+        .snapshot(SnapshotRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    let status = snapshot.message().await.unwrap_err();
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::FailedPrecondition, "no")
+    );
 }

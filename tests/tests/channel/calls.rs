@@ -56,7 +56,10 @@ async fn many_calls_share_one_connection() {
     for answer in futures_util::future::join_all(calls).await {
         answer.unwrap();
     }
-    assert_eq!(server.seen(PUT), 500);
+    for _ in 0..20 {
+        kv(&client).put(put("k", "v")).await.unwrap();
+    }
+    assert_eq!(server.seen(PUT), 520);
     // Beside the one for the client's own calls.
     assert_eq!(server.connections(), 2);
     assert_eq!(server.resets(), []);

@@ -84,7 +84,7 @@ async fn a_stream_that_always_has_more_ends_with_its_time_limit() {
     let mut snapshot = stub.snapshot(request).await.unwrap().into_inner();
     let mut chunks = 0;
     let status = loop {
-        match snapshot.message().await {
+        match timeout(LIMIT, snapshot.message()).await.unwrap() {
             Ok(Some(_)) => chunks += 1,
             Ok(None) => panic!("ended well after {chunks}"),
             Err(status) => break status,

@@ -42,8 +42,8 @@ async fn a_watch_goes_both_ways_for_as_long_as_it_lasts() {
     let mut stub = WatchClient::new(client.channel().unwrap());
     let (requests, stream) = mpsc::channel(1);
     requests.send(create(&prefix.key("a"))).await.unwrap();
-    let watch = stub.watch(ReceiverStream::new(stream)).await.unwrap();
-    let mut watch = watch.into_inner();
+    let watch = timeout(LIMIT, stub.watch(ReceiverStream::new(stream))).await;
+    let mut watch = watch.unwrap().unwrap().into_inner();
     let created = next(&mut watch).await;
     assert!(created.created);
     for i in 0..20 {
@@ -74,7 +74,8 @@ async fn a_lease_is_kept_alive_by_many_requests_on_one_stream() {
     let mut stub = LeaseClient::new(client.channel().unwrap());
     let (requests, stream) = mpsc::channel(1);
     requests.send(ask).await.unwrap();
-    let answers = stub.lease_keep_alive(ReceiverStream::new(stream)).await;
+    let answers = stub.lease_keep_alive(ReceiverStream::new(stream));
+    let answers = timeout(LIMIT, answers).await.unwrap();
     let mut answers = answers.unwrap().into_inner();
     for _ in 0..20 {
         let answer = answers.message().await.unwrap().unwrap();
