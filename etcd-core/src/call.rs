@@ -195,8 +195,11 @@ impl Run<'_> {
         let may_repeat = self.plan.repeatable || error.outcome() == Outcome::NotApplied;
         match decide(&error, may_repeat) {
             _ if may_repeat && self.may_log_in(token, &error) => {
-                self.tried.pop();
+                // A second refusal may be the endpoint's fault.
                 wait = self.refusals > 1;
+                if !wait {
+                    self.tried.pop();
+                }
             }
             Decision::Fail | Decision::Reauthenticate => return Err(error.after(self.known)),
             Decision::SameEndpoint => {

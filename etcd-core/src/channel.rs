@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 
 use crate::call::before;
+use crate::class::anonymous;
 use crate::client::Client;
 use crate::error::{Error, Outcome, Result};
 use crate::net::grpc;
@@ -173,11 +174,13 @@ impl Call {
 
         let deadline = limit.and_then(|limit| self.started.checked_add(limit));
         let until = self.started.checked_add(self.client.time_limit());
-        let token = self.client.shared.tokens.clone();
-        self.token = match before(deadline.or(until), token.get()).await {
-            Some(token) => token?,
-            None => return Err(self.late("a token", Outcome::NotApplied).into()),
-        };
+        if !anonymous(head.path().as_str()) {
+            let tokens = self.client.shared.tokens.clone();
+            self.token = match before(deadline.or(until), tokens.get()).await {
+                Some(token) => token?,
+                None => return Err(self.late("a token", Outcome::NotApplied).into()),
+            };
+        }
         let (picked, exchange) = match before(deadline.or(until), self.open(pinned, &head)).await {
             Some(opened) => opened?,
             None => return Err(self.late("an active endpoint", Outcome::NotApplied).into()),

@@ -25,8 +25,8 @@
 //! # What it does not do
 //!
 //! A write whose answer was lost is not sent again unless the caller says that this does no harm
-//! ([`idempotent`](Client::idempotent)). A lease that is valid here can be revoked elsewhere at any time. TLS and
-//! tokens are not in this version; `https` endpoints are refused.
+//! ([`idempotent`](Client::idempotent)). A lease that is valid here can be revoked elsewhere at any time. A watch may go on when
+//! its user may not read the keys any more: etcd asks that when it creates the watch, not for each event.
 
 mod auth;
 mod backoff;

@@ -212,41 +212,31 @@ impl Client {
                 )
                 .await?;
             stream.tx.send_last(request).await?;
-            Ok((
-                stream.endpoint,
-                stream.name,
-                stream.version,
-                stream.rx,
-                stream.token,
-            ))
+            let own_limit = self.view().timeout.is_some();
+            Ok(Replies {
+                path,
+                inbound: stream.rx,
+                token: stream.token,
+                endpoint: stream.endpoint,
+                name: stream.name,
+                version: stream.version,
+                first: None,
+                over: false,
+                deadline: own_limit.then(|| Box::pin(sleep_until(until))),
+                started,
+                client: self.clone(),
+            })
         };
-        let (endpoint, name, version, inbound, token) = match timeout_at(until, opened).await {
-            Ok(opened) => opened.map_err(|error| self.closed_or(error))?,
-            Err(_) => {
-                let reports = pool.reports();
-                return Err(Error::timeout(
-                    started.elapsed(),
-                    "an active endpoint",
-                    Outcome::NotApplied,
-                    None,
-                    reports,
-                ));
-            }
-        };
-        let own_limit = self.view().timeout.is_some();
-        Ok(Replies {
-            path,
-            inbound,
-            token,
-            endpoint,
-            name,
-            version,
-            first: None,
-            over: false,
-            deadline: own_limit.then(|| Box::pin(sleep_until(until))),
-            started,
-            client: self.clone(),
-        })
+        match timeout_at(until, opened).await {
+            Ok(opened) => opened.map_err(|error| self.closed_or(error)),
+            Err(_) => Err(Error::timeout(
+                started.elapsed(),
+                "an active endpoint",
+                Outcome::NotApplied,
+                None,
+                pool.reports(),
+            )),
+        }
     }
 
     /// An error at once when no endpoint can be used and the view does not wait.

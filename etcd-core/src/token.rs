@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::backoff::Backoff;
@@ -36,7 +35,7 @@ pub(crate) struct Tokens {
     source: Option<Arc<Source>>,
     current: CurrentToken,
     state: Mutex<State>,
-    /// Bumped when a login has ended.
+    /// Bumped when a login has ended; its end tells the login under way that nobody is left.
     ended: watch::Sender<()>,
 }
 
@@ -47,7 +46,8 @@ struct State {
     got: Option<Instant>,
     /// Why etcd refused the last token.
     refusal: Option<Error>,
-    login: Option<AbortHandle>,
+    /// A login is under way.
+    busy: bool,
     /// What the last login ended in, and until when that is the answer to all who want a token.
     failure: Option<(Error, Instant)>,
     /// How long failures are the answer: a password that is wrong is not tried for every call.
@@ -67,7 +67,7 @@ impl Tokens {
                 generation: 0,
                 got: None,
                 refusal: None,
-                login: None,
+                busy: false,
                 failure: None,
                 failing: Backoff::new(Duration::from_millis(500), 2.0, Duration::from_secs(10)),
                 refused: Backoff::new(Duration::from_millis(25), 2.0, SHORT_LIFE),
@@ -136,7 +136,7 @@ impl Tokens {
     fn start(&self) -> Option<Error> {
         let source = self.source.clone()?;
         let mut state = self.lock();
-        if state.login.is_some() || state.valid {
+        if state.busy || state.valid {
             return None;
         }
         if let Some((error, until)) = &state.failure
@@ -146,19 +146,26 @@ impl Tokens {
         }
         let hasty = state.got.is_some_and(|got| got.elapsed() < SHORT_LIFE);
         let delay = state.refused.by_ref().take(hasty.into()).next();
-        let login = Login(self.this.clone());
-        let task = tokio::spawn(async move {
-            sleep(delay.unwrap_or_default()).await;
-            let got = (source.fetch)().await;
-            login.end(got);
+        state.busy = true;
+        // A runtime that is shut down drops the task at once, which ends the login.
+        drop(state);
+        let (login, mut client) = (Login(self.this.clone()), self.ended.subscribe());
+        tokio::spawn(async move {
+            let got = async {
+                sleep(delay.unwrap_or_default()).await;
+                (source.fetch)().await
+            };
+            tokio::select! {
+                got = got => login.end(got),
+                () = async { while client.changed().await.is_ok() {} } => {}
+            }
         });
-        state.login = Some(task.abort_handle());
         None
     }
 
     fn end(&self, got: Result<Option<String>>) {
         let mut state = self.lock();
-        state.login = None;
+        state.busy = false;
         match got.and_then(|text| self.check(&state, text.as_deref())) {
             Ok(token) => {
                 tracing::debug!(generation = token.generation(), "logged in");
@@ -181,8 +188,7 @@ impl Tokens {
 
     /// Is it a token, and another one than the one that was refused?
     fn check(&self, state: &State, text: Option<&str>) -> Result<Token> {
-        let user = self.source.as_ref().and_then(|source| source.user.clone());
-        let wrong = |why: String| Error::login(user.clone(), why);
+        let wrong = |why: String| Error::login(self.user(), why);
         let token = Token::new(text, state.generation + 1)
             .map_err(|why| wrong(format!("what came is no token: {why}")))?;
         match &state.refusal {
@@ -193,16 +199,12 @@ impl Tokens {
         }
     }
 
+    fn user(&self) -> Option<Arc<str>> {
+        self.source.as_ref()?.user.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Tokens {
-    fn drop(&mut self) {
-        if let Some(login) = &self.lock().login {
-            login.abort();
-        }
     }
 }
 
@@ -220,7 +222,7 @@ impl Login {
 impl Drop for Login {
     fn drop(&mut self) {
         if let Some(tokens) = self.0.upgrade() {
-            tokens.end(Err(Error::login(None, "it was interrupted")));
+            tokens.end(Err(Error::login(tokens.user(), "it was interrupted")));
         }
     }
 }

@@ -182,6 +182,38 @@ async fn a_login_goes_to_another_member_when_one_does_not_answer() {
 }
 
 #[tokio::test]
+async fn a_member_that_refuses_every_token_is_left_for_one_that_does_not() {
+    let stubborn = Scripted::start(|request| match request.path.as_str() {
+        PutRequest::PATH => Reply::status(16, INVALID),
+        AUTHENTICATE => Reply::status(14, "etcdserver: no leader"),
+        _ => request.usual(),
+    });
+    let stubborn = stubborn.await.unwrap();
+    let good =
+        Scripted::builder()
+            .member(2)
+            .leader(1)
+            .start(|request| match request.path.as_str() {
+                AUTHENTICATE => Reply::message(&AuthenticateResponse {
+                    token: format!("token-{}", request.nth),
+                    ..Default::default()
+                }),
+                _ => request.usual(),
+            });
+    let good = good.await.unwrap();
+    let client = etcd_tests::tls::builder([stubborn.endpoint(), good.endpoint()])
+        .credentials("svc", PASSWORD)
+        .build()
+        .unwrap();
+    for _ in 0..10 {
+        client.put("k", "v").await.unwrap();
+    }
+    let (refused, logins) = (stubborn.seen(PutRequest::PATH), good.seen(AUTHENTICATE));
+    assert!(refused <= 20, "twice for a call");
+    assert!(logins <= 11, "{logins}");
+}
+
+#[tokio::test]
 async fn whether_authentication_is_on_is_asked_without_a_token_and_with_one_where_that_is_refused()
 {
     let accepted = AtomicUsize::new(0);
