@@ -119,7 +119,9 @@ impl Client {
     ) -> impl Future<Output = Result<LeaderChanges>> + Send + 'static {
         let (client, name) = (self.clone(), name.into_bytes());
         async move {
-            let replies = client.open(OBSERVE_PATH, LeaderRequest { name }).await?;
+            let replies = client
+                .open(OBSERVE_PATH, LeaderRequest { name }, None)
+                .await?;
             Ok(LeaderChanges { replies })
         }
     }

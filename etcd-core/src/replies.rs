@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use prost::Message;
@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
 use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::error::{Decision, Error, Outcome, Result, decide};
+use crate::net::grpc::Part;
 use crate::net::{Inbound, Metadata};
 use crate::pool::state::Want;
 use crate::pool::{EndpointId, Lane, Prefer};
@@ -44,27 +45,48 @@ impl<M: Message + Default + 'static> Replies<M> {
             return Poll::Ready(Ok(self.first.take()));
         }
         let limit = self.client.shared.options.receive_limit;
-        let reply = match self.inbound.poll_message(cx, limit) {
-            Poll::Ready(Ok(reply)) => self.named(reply),
-            Poll::Ready(Err(error)) => {
+        let polled = self.inbound.poll_message(cx, limit);
+        let reply = ready!(self.in_time(polled, cx)).and_then(|reply| self.named(reply));
+        self.over = !matches!(reply, Ok(Some(_)));
+        Poll::Ready(reply)
+    }
+
+    /// The next piece of a reply, for those who decode while it arrives; `None` as of [`poll_next`](Self::poll_next).
+    pub(crate) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
+        if self.over {
+            return Poll::Ready(Ok(None));
+        }
+        let polled = self.inbound.poll_part(cx);
+        let part = ready!(self.in_time(polled, cx));
+        self.over = !matches!(part, Ok(Some(_)));
+        Poll::Ready(part)
+    }
+
+    /// What came, unless the time of the call is over.
+    fn in_time<T>(&mut self, polled: Poll<Result<T>>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        match polled {
+            Poll::Ready(result) => Poll::Ready(result.map_err(|error| {
                 let error = error.of_rpc(self.path, self.version.as_ref());
-                Err(self.client.closed_or(error))
-            }
+                self.client.closed_or(error)
+            })),
             Poll::Pending => {
                 let deadline = self.deadline.as_mut();
                 if deadline.is_none_or(|deadline| deadline.as_mut().poll(cx).is_pending()) {
                     return Poll::Pending;
                 }
-                Err(self.late())
+                Poll::Ready(Err(self.late()))
             }
-        };
-        self.over = !matches!(reply, Ok(Some(_)));
-        Poll::Ready(reply)
+        }
     }
 
     /// The first reply, if it was waited for and has not been taken yet.
     pub(crate) fn first(&self) -> Option<&M> {
         self.first.as_ref()
+    }
+
+    /// The endpoint that answers.
+    pub(crate) fn endpoint(&self) -> EndpointId {
+        self.endpoint
     }
 
     /// The endpoint that answers.
@@ -130,15 +152,16 @@ impl Client {
         }
     }
 
-    /// Sends `request`; returns before it is answered.
+    /// Sends `request`, to another endpoint than `avoid` if there is one; returns before it is answered.
     pub(crate) async fn open<M: Message + Default>(
         &self,
         path: &'static str,
         mut request: impl Message + 'static,
+        avoid: Option<EndpointId>,
     ) -> Result<Replies<M>> {
         self.prepare(path, &mut request)?;
         let until = Instant::now() + self.time_limit();
-        self.ask(path, &request, &[], until).await
+        self.ask(path, &request, avoid.as_slice(), until).await
     }
 
     fn has_untried(&self, tried: &[EndpointId]) -> Result<bool> {

@@ -107,9 +107,13 @@ impl Inbound {
     /// `Error::Server` for any other status, `Error::Connection` when the connection is lost, `Error::Protocol` for a
     /// reply that breaks gRPC's rules.
     pub(crate) async fn part(&mut self) -> Result<Option<Part>> {
-        poll_fn(|cx| self.reply.poll_part(cx))
-            .await
-            .map_err(|ended| self.error(ended))
+        poll_fn(|cx| self.poll_part(cx)).await
+    }
+
+    /// [`part`](Self::part), for those who are polled themselves.
+    pub(crate) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
+        let polled = self.reply.poll_part(cx);
+        polled.map(|part| part.map_err(|ended| self.error(ended)))
     }
 
     /// The next whole message, of at most `limit` bytes. Cancel safe.

@@ -79,6 +79,7 @@ pub(crate) fn only_call_retries(sources: &[Source]) -> Vec<String> {
         "etcd-core/src/lease/keeper.rs",
         "etcd-core/src/lease/once.rs",
         "etcd-core/src/replies.rs",
+        "etcd-core/src/scan.rs",
     ];
     let senders = &[CALL, NET, "etcd-core/src/pool/link.rs"];
     let why = "only call.rs retries a unary call";
