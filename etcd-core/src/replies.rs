@@ -66,10 +66,10 @@ impl<M: Message + Default + 'static> Replies<M> {
     /// What came, unless the time of the call is over.
     fn in_time<T>(&mut self, polled: Poll<Result<T>>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         match polled {
-            Poll::Ready(result) => {
-                let named = |error: Error| error.of_rpc(self.path, self.version.as_ref());
-                Poll::Ready(result.map_err(|error| self.client.closed_or(named(error))))
-            }
+            Poll::Ready(result) => Poll::Ready(result.map_err(|error| {
+                let error = error.of_rpc(self.path, self.version.as_ref());
+                self.client.closed_or(error)
+            })),
             Poll::Pending => {
                 let deadline = self.deadline.as_mut();
                 if deadline.is_none_or(|deadline| deadline.as_mut().poll(cx).is_pending()) {

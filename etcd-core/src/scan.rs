@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 use self::decode::{Decoder, Stop};
 use crate::backoff::Backoff;
 use crate::client::Client;
-use crate::error::{Code, Decision, Error, Result, decide};
+use crate::error::{Decision, Error, Result, decide};
 use crate::kv::Get;
 use crate::limits;
 use crate::net::grpc::Part;
@@ -282,7 +282,7 @@ impl Scan {
             Step::Reading(replies, _) => Some(replies.endpoint()),
             _ => None,
         };
-        if self.streamed && error.code() == Some(Code::Unimplemented) {
+        if self.streamed && error.is_unsupported() {
             self.streamed = false;
             self.step = Step::Idle {
                 wait: Duration::ZERO,

@@ -251,6 +251,9 @@ async fn check(cluster: &Cluster, client: &Client) {
         newest = newest.max(version);
         let at = client.endpoint(cluster.endpoint(i)).timeout(LIMIT);
         at.get("k").await.unwrap();
+        // Where there is no stream, a scan asks for what there is.
+        let mut scan = at.scan("k");
+        assert_eq!(scan.try_next().await.unwrap().unwrap().value, "v");
         let pieces = at.range_stream("k").await;
         since((3, 7), version, "RangeStream", pieces);
         since((3, 5), version, "AuthStatus", at.auth_status().await);
