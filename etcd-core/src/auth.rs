@@ -77,9 +77,9 @@ impl From<Permission> for WirePermission {
 /// Changes are writes: sent again only when they were certainly not applied. A name that is empty is refused before anything
 /// is sent. Passwords appear in no `Debug` output and in no error.
 ///
-/// Once authentication is enabled all of these but [`auth_status`](Self::auth_status) need a user with the role `root`, with
-/// which this client cannot identify itself yet. The RPC Authenticate is reached by [`send`](Self::send) with an
-/// `AuthenticateRequest`.
+/// Once authentication is enabled all of these but [`auth_status`](Self::auth_status) need a user with the role `root`: see
+/// [`credentials`](crate::ClientBuilder::credentials). A client with credentials logs in by itself; the RPC Authenticate is
+/// reached by [`send`](Self::send) with an `AuthenticateRequest`.
 impl Client {
     /// Turns authentication on: from then on only users are served, each with what its roles permit.
     ///
@@ -107,10 +107,12 @@ impl Client {
         self.send(AuthDisableRequest {})
     }
 
-    /// Whether authentication is on, and the revision of users and roles. Since etcd 3.7 nobody needs permission for it.
+    /// Whether authentication is on, and the revision of users and roles. Asked without a token, which etcd 3.7 and later answer;
+    /// before, it needs the role `root`, and is asked again with a token if the client has credentials.
     ///
     /// # Errors
-    /// Those of [`send`](Self::send). Dropping the future leaves nothing behind.
+    /// [`Error::Unsupported`](crate::Error::Unsupported) before etcd 3.5; those of [`send`](Self::send). Dropping the future leaves
+    /// nothing behind.
     pub fn auth_status(&self) -> impl Future<Output = Result<AuthStatusResponse>> + Send + use<> {
         self.send(AuthStatusRequest {})
     }

@@ -11,17 +11,18 @@ use crate::budget::Budget;
 use crate::call::{Plan, run};
 use crate::class;
 use crate::clock::Clock;
-use crate::error::{Error, LostReason, Result};
+use crate::error::{Error, LostReason, Outcome, Result};
 use crate::lease::keeper::Keeper;
 use crate::limits;
 use crate::namespace::Namespace;
 use crate::net::endpoint::Endpoint;
-use crate::net::{Metadata, grpc};
+use crate::net::grpc;
 use crate::options::{ClientBuilder, LONGEST, Options};
 use crate::pool::state::Want;
 use crate::pool::{EndpointId, Pool};
 use crate::request::Request;
 use crate::tls::Context;
+use crate::token::Tokens;
 use crate::watch::Hub;
 
 /// A handle to an etcd cluster. Cloning is cheap; all clones and views share connections, watches and leases.
@@ -39,6 +40,7 @@ pub struct Client {
 /// What all clones and views share.
 pub(crate) struct Shared {
     pub(crate) pool: Arc<Pool>,
+    pub(crate) tokens: Arc<Tokens>,
     pub(crate) watches: Hub,
     pub(crate) options: Options,
     pub(crate) leases: Arc<Keeper>,
@@ -86,7 +88,13 @@ impl Client {
         options: Options,
         tls: Option<Arc<Context>>,
     ) -> Self {
-        let pool = Pool::new(endpoints, options.pool(tls));
+        let pool_options = options.pool(tls);
+        let token = pool_options.token.clone();
+        let pool = Pool::new(endpoints, pool_options);
+        let source = options
+            .credentials
+            .source(&pool, options.read_attempt_timeout);
+        let tokens = Tokens::new(source, token);
         let view = View {
             timeout: None,
             endpoint: None,
@@ -97,9 +105,10 @@ impl Client {
         };
         Self {
             shared: Arc::new(Shared {
-                leases: Keeper::new(pool.clone(), Clock::default()),
+                leases: Keeper::new(pool.clone(), tokens.clone(), Clock::default()),
+                watches: Hub::new(&options, tokens.clone()),
                 pool,
-                watches: Hub::new(&options),
+                tokens,
                 options,
                 budget: Budget::default(),
             }),
@@ -133,7 +142,7 @@ impl Client {
         let (shared, namespace) = (self.shared.clone(), self.view.namespace.clone());
         async move {
             let plan = plan?;
-            let (reply, from) = run(&shared.pool, &shared.budget, &plan).await?;
+            let (reply, from) = run(&shared.pool, &shared.budget, &shared.tokens, &plan).await?;
             let mut reply = <R::Wire as Unary>::Reply::decode(reply).map_err(|error| {
                 Error::protocol(from.name.clone(), format!("undecodable reply: {error}"))
             })?;
@@ -149,9 +158,7 @@ impl Client {
     }
 
     fn plan<R: Request>(&self, request: R) -> Result<Plan> {
-        if self.view.timeout.is_some_and(|timeout| timeout.is_zero()) {
-            return Err(Error::config("timeout", "must be longer than zero"));
-        }
+        self.check_timeout()?;
         let mut wire = request.into_wire()?;
         limits::check(&wire, &self.shared.options.limits)?;
         self.prepare(R::Wire::PATH, &mut wire)?;
@@ -163,12 +170,12 @@ impl Client {
         Ok(Plan {
             path: R::Wire::PATH,
             body: grpc::frame(&wire),
-            metadata: Metadata {
-                require_leader: self.view.require_leader.unwrap_or(false),
-            },
+            require_leader: self.view.require_leader.unwrap_or(false),
+            anonymous: class::anonymous(R::Wire::PATH),
             repeatable: read || self.view.idempotent,
             leader: !serializable,
             serializable,
+            needs: class::needs(&wire),
             pinned: self.pinned()?,
             timeout: self
                 .view
@@ -177,6 +184,13 @@ impl Client {
             attempt_timeout: (class == Class::PointRead).then_some(options.read_attempt_timeout),
             wait_ready: self.view.wait_ready,
         })
+    }
+
+    pub(crate) fn check_timeout(&self) -> Result<()> {
+        if self.view.timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(Error::config("timeout", "must be longer than zero"));
+        }
+        Ok(())
     }
 
     /// The last thing before a request is encoded: its keys become those of the cluster.
@@ -293,6 +307,20 @@ impl Client {
             Ok(Ok(true)) => Ok(()),
             Ok(Err(error)) => Err(error),
             Ok(Ok(false)) | Err(_) => Err(Error::no_active_endpoint(pool.reports())),
+        }
+    }
+
+    /// Waits until there is a token, if one is needed.
+    pub(crate) async fn log_in(&self, limit: Duration) -> Result<()> {
+        match tokio::time::timeout(limit, self.shared.tokens.get()).await {
+            Ok(token) => token.map(|_| ()),
+            Err(_) => Err(Error::timeout(
+                limit,
+                "a token",
+                Outcome::NotApplied,
+                None,
+                self.shared.pool.reports(),
+            )),
         }
     }
 }

@@ -4,6 +4,7 @@
 #[cfg(feature = "serde")]
 mod de;
 mod duration;
+mod userinfo;
 
 use std::env;
 use std::ffi::OsString;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
+use crate::credentials::Credentials;
 use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
 use crate::options::ClientBuilder;
@@ -23,6 +25,8 @@ enum Setter {
     /// Text, or a list of text; may be given more than once.
     List(fn(ClientBuilder, Vec<String>) -> ClientBuilder),
     Text(fn(ClientBuilder, String) -> ClientBuilder),
+    /// Text that is repeated nowhere.
+    Secret(fn(ClientBuilder, String) -> ClientBuilder),
     Time(fn(ClientBuilder, Duration) -> ClientBuilder),
     Count(fn(ClientBuilder, usize) -> ClientBuilder),
     Flag(fn(ClientBuilder, bool) -> ClientBuilder),
@@ -34,6 +38,12 @@ enum Setter {
 const OPTIONS: &[(&str, Setter)] = &[
     ("endpoints", Setter::List(|b, list| b.endpoints(list))),
     ("name", Setter::Text(|b, name| b.name(name))),
+    ("user", Setter::Text(user)),
+    ("password", Setter::Secret(password)),
+    (
+        "allow_plaintext_credentials",
+        Setter::Flag(allow_plaintext_credentials),
+    ),
     ("tls_ca_file", Setter::List(ca_files)),
     (
         "tls_cert_file",
@@ -126,15 +136,16 @@ impl ClientBuilder {
     /// | `ETCDCTL_ENDPOINTS` | [`endpoints`](Self::endpoints), a comma-separated list |
     /// | `ETCDCTL_CACERT` | [`Tls::ca_file`], a file |
     /// | `ETCDCTL_CERT`, `ETCDCTL_KEY` | [`Tls::identity_files`], both or none |
+    /// | `ETCDCTL_USER`, `ETCDCTL_PASSWORD` | [`credentials`](Self::credentials); without the second, the first is `user:password` |
     ///
     /// A variable that is not set, or empty, leaves its option at the default; for the endpoints there is none, and etcdctl's
     /// own default, this machine, is not taken. Connections are encrypted if a variable for TLS is set, and never otherwise.
     /// More options can be set on what is returned; endpoints are added to these.
     ///
     /// # Errors
-    /// `Error::Config`, which names the variable: for endpoints that cannot be used, a value that is not UTF-8, and
-    /// `ETCDCTL_USER` and `ETCDCTL_PASSWORD`, which are not supported in this version: a client without them would not do what
-    /// the operator asked for. Files are read when the client is made.
+    /// `Error::Config`, which names the variable: for endpoints that cannot be used, a value that is not UTF-8, a user without a
+    /// password, for which etcdctl would ask, and a password without a user, which etcdctl would ignore. Files are read when the
+    /// client is made.
     ///
     /// ```no_run
     /// # async fn run() -> etcd_core::Result<()> {
@@ -157,7 +168,7 @@ impl ClientBuilder {
             };
             builder = builder.variable(variable, &value)?;
         }
-        Ok(builder)
+        builder.split_user()
     }
 
     /// Sets what one of etcdctl's variables stands for.
@@ -175,7 +186,34 @@ impl ClientBuilder {
             "ETCDCTL_CACERT" => Ok(with_tls(self, |tls| tls.ca_file(value))),
             "ETCDCTL_CERT" => Ok(with_tls(self, |tls| tls.cert_file(value))),
             "ETCDCTL_KEY" => Ok(with_tls(self, |tls| tls.key_file(value))),
-            _ => Err(Error::config(variable, "not supported in this version")),
+            "ETCDCTL_USER" => Ok(user(self, value.to_owned())),
+            _ => Ok(password(self, value.to_owned())),
+        }
+    }
+
+    /// A user without a password is both in one.
+    fn split_user(self) -> Result<Self> {
+        let Credentials {
+            user: name,
+            password: secret,
+            ..
+        } = &self.options.credentials;
+        let whole = match (name.clone(), secret) {
+            (Some(whole), None) => whole,
+            (None, Some(_)) => {
+                let why = "a password without a user: ETCDCTL_USER is not set";
+                return Err(Error::config("ETCDCTL_PASSWORD", why));
+            }
+            _ => return Ok(self),
+        };
+        match whole.split_once(':') {
+            None => Err(Error::config(
+                "ETCDCTL_PASSWORD",
+                "not set, and there is no `:` and password in ETCDCTL_USER",
+            )),
+            Some(("", _)) => Err(Error::config("ETCDCTL_USER", "no user before the `:`")),
+            Some((_, "")) => Err(Error::config("ETCDCTL_USER", "no password after the `:`")),
+            Some((name, secret)) => Ok(self.credentials(name, secret)),
         }
     }
 
@@ -183,7 +221,7 @@ impl ClientBuilder {
         let wrong = |why: String| Error::config(option, why);
         match setter {
             Setter::List(set) => Ok(set(self, vec![value.to_owned()])),
-            Setter::Text(set) => Ok(set(self, value.to_owned())),
+            Setter::Text(set) | Setter::Secret(set) => Ok(set(self, value.to_owned())),
             Setter::Time(set) => Ok(set(self, duration::parse(value).map_err(wrong)?)),
             Setter::Count(set) => match value.parse() {
                 Ok(count) => Ok(set(self, count)),
@@ -214,13 +252,14 @@ const VARIABLES: [&str; 6] = [
 ];
 
 /// A connection string: endpoints as etcdctl takes them, separated by commas, and after a `?` options by the names of the
-/// builder's methods, separated by `&`. `watch_queue` is two options, `watch_queue_revisions` and `watch_queue_bytes`. Those of
+/// builder's methods, separated by `&`. `credentials` is two options, `user` and `password`, which may also stand in front of a
+/// host, `https://user:password@host`; `watch_queue` is two options, `watch_queue_revisions` and `watch_queue_bytes`. Those of
 /// TLS are `tls_handshake_timeout` and the methods of [`Tls`]: `tls_ca_file`, `tls_server_name`, `tls_platform_roots=true`,
 /// `tls_webpki_roots=true`, `tls_danger_accept_invalid_certs=true`, and for an identity `tls_cert_file` and `tls_key_file`;
 /// with any of them, connections are encrypted.
 ///
 /// Durations are numbers of seconds, or have units: `250ms`, `5s`, `1m30s`. A header is `name:value`. `%` escapes what would
-/// be taken for something else: `%26` is an `&`.
+/// be taken for something else: `%26` is an `&`, `%2C` a comma, `%40` an `@`.
 ///
 /// # Errors
 /// `Error::Config` for an option that does not exist, is given twice, or has a value of the wrong kind. Values that cannot be
@@ -237,7 +276,16 @@ impl FromStr for ClientBuilder {
 
     fn from_str(text: &str) -> Result<Self> {
         let (endpoints, options) = text.split_once('?').unwrap_or((text, ""));
+        let (endpoints, userinfo) = userinfo::split(endpoints, options)?;
         let (mut builder, mut given) = (Self::new().endpoints([endpoints]), Given::default());
+        if let Some(userinfo) = userinfo {
+            given.find("user")?;
+            builder = user(builder, userinfo.user);
+            if let Some(secret) = userinfo.password {
+                given.find("password")?;
+                builder = password(builder, secret);
+            }
+        }
         for pair in options.split('&').filter(|pair| !pair.is_empty()) {
             let (option, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (option, setter) = given.find(&decoded(option)?)?;
@@ -278,6 +326,21 @@ impl Given {
         self.0.push(option);
         Ok((option, setter))
     }
+}
+
+fn user(mut builder: ClientBuilder, user: String) -> ClientBuilder {
+    builder.options.credentials.user = Some(user.into());
+    builder
+}
+
+fn password(mut builder: ClientBuilder, password: String) -> ClientBuilder {
+    builder.options.credentials.password = Some(password.into());
+    builder
+}
+
+fn allow_plaintext_credentials(mut builder: ClientBuilder, yes: bool) -> ClientBuilder {
+    builder.options.credentials.allow_plaintext = yes;
+    builder
 }
 
 /// Sets an option of TLS, and so that there is TLS.

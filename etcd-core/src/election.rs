@@ -4,12 +4,14 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use etcd_proto::rpc::OBSERVE_PATH;
 use etcd_proto::v3electionpb::{
     CampaignRequest, CampaignResponse, LeaderKey, LeaderRequest, LeaderResponse, ProclaimRequest,
     ProclaimResponse, ResignRequest, ResignResponse,
 };
 use futures_core::Stream;
+use futures_util::future::BoxFuture;
 
 use crate::client::Client;
 use crate::error::Result;
@@ -119,8 +121,12 @@ impl Client {
     ) -> impl Future<Output = Result<LeaderChanges>> + Send + 'static {
         let (client, name) = (self.clone(), name.into_bytes());
         async move {
-            let replies = client.open(OBSERVE_PATH, LeaderRequest { name }).await?;
-            Ok(LeaderChanges { replies })
+            let replies = open(client.clone(), name.clone()).await?;
+            Ok(LeaderChanges {
+                replies,
+                fresh: Some((client, name)),
+                again: None,
+            })
         }
     }
 
@@ -143,6 +149,15 @@ impl Client {
 #[must_use = "dropping it ends the call"]
 pub struct LeaderChanges {
     replies: Replies<LeaderResponse>,
+    /// What to ask anew with another token, until the first answer.
+    fresh: Option<(Client, Bytes)>,
+    again: Option<BoxFuture<'static, Result<Replies<LeaderResponse>>>>,
+}
+
+async fn open(client: Client, name: Bytes) -> Result<Replies<LeaderResponse>> {
+    client
+        .open(OBSERVE_PATH, LeaderRequest { name }, None)
+        .await
 }
 
 impl LeaderChanges {
@@ -154,7 +169,24 @@ impl LeaderChanges {
     ///
     /// Cancel safe: dropping the future loses nothing.
     pub async fn try_next(&mut self) -> Result<Option<LeaderResponse>> {
-        poll_fn(|cx| self.replies.poll_next(cx)).await
+        poll_fn(|cx| self.poll_leader(cx)).await
+    }
+
+    fn poll_leader(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<LeaderResponse>>> {
+        loop {
+            if let Some(again) = &mut self.again {
+                let opened = ready!(again.as_mut().poll(cx));
+                self.again = None;
+                self.replies = opened?;
+            }
+            let reply = ready!(self.replies.poll_next(cx));
+            match (&reply, self.fresh.take()) {
+                (Err(error), Some((client, name))) if self.replies.is_stale(error) => {
+                    self.again = Some(Box::pin(open(client, name)));
+                }
+                _ => return Poll::Ready(reply),
+            }
+        }
     }
 }
 
@@ -162,7 +194,7 @@ impl Stream for LeaderChanges {
     type Item = Result<LeaderResponse>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(ready!(self.replies.poll_next(cx)).transpose())
+        Poll::Ready(ready!(self.poll_leader(cx)).transpose())
     }
 }
 

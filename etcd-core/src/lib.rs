@@ -5,6 +5,7 @@
 //! - [`Get`], [`Put`], [`Delete`], [`Txn`], [`Compare`], [`Watch`]: requests as values of wire fields.
 //! - [`Watcher`]: whole revisions, in order, exactly once, across failovers. [`Lease`]: kept alive until it is dropped, known to
 //!   be lost before etcd lets it go.
+//! - [`Channel`]: the same endpoints under the stubs that tonic generates.
 //! - [`Error`]: by what the caller can do about it, with the [`Outcome`] of a write.
 //!
 //! ```no_run
@@ -24,21 +25,24 @@
 //! # What it does not do
 //!
 //! A write whose answer was lost is not sent again unless the caller says that this does no harm
-//! ([`idempotent`](Client::idempotent)). A lease that is valid here can be revoked elsewhere at any time. TLS and
-//! tokens are not in this version; `https` endpoints are refused.
+//! ([`idempotent`](Client::idempotent)). A lease that is valid here can be revoked elsewhere at any time. A watch may go on when
+//! its user may not read the keys any more: etcd asks that when it creates the watch, not for each event.
 
 mod auth;
 mod backoff;
 mod budget;
 mod call;
+mod channel;
 mod class;
 mod client;
 mod clock;
 mod cluster;
 mod compare;
 mod config;
+mod credentials;
 mod election;
 mod error;
+mod fields;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
@@ -56,21 +60,24 @@ mod range;
 mod range_stream;
 mod replies;
 mod request;
+mod scan;
 mod snapshot;
 mod table;
 mod tls;
+mod token;
 mod txn;
 mod verbs;
 mod watch;
 
 pub use auth::Permission;
+pub use channel::{Channel, ChannelBody};
 pub use client::Client;
 pub use compare::{Compare, Operand};
 pub use election::LeaderChanges;
 pub use error::{
     BadReply, ClusterChanged, Code, ConnectionLost, EndpointReport, Error, EtcdError, FileFailed,
-    InvalidOption, LostReason, Outcome, Result, ServerError, TimedOut, TlsError, TooLarge,
-    Unreachable,
+    InvalidOption, LoginFailed, LostReason, Outcome, Result, ServerError, TimedOut, TlsError,
+    TooLarge, Unreachable, Unsupported,
 };
 pub use etcd_proto as proto;
 pub use etcd_proto::etcdserverpb::AlarmType;
@@ -82,6 +89,7 @@ pub use options::ClientBuilder;
 pub use range::{IntoBytes, KeyRange};
 pub use range_stream::RangeStream;
 pub use request::Request;
+pub use scan::Scan;
 pub use snapshot::{Snapshot, SnapshotProgress};
 pub use table::{EndpointState, Endpoints, Row};
 pub use tls::Tls;

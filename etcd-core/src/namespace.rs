@@ -123,7 +123,8 @@ impl Namespace {
         *name = self.join(name);
     }
 
-    fn leave_key(&self, key: &mut Bytes) -> Result<(), Foreign> {
+    /// From etcd's name of a key to the caller's.
+    pub(crate) fn leave_key(&self, key: &mut Bytes) -> Result<(), Foreign> {
         if key.len() == self.prefix.len() {
             return Err(Foreign);
         }

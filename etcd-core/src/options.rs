@@ -1,15 +1,16 @@
 //! The builder: what a client is made from, each option with its default.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::client::Client;
+use crate::credentials::Credentials;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-use crate::net::Headers;
 use crate::net::connect::Connector;
 use crate::net::endpoint::Endpoint;
 use crate::net::ping::PingOptions;
+use crate::net::{CurrentToken, Headers};
 use crate::pool::{PoolOptions, Version};
 use crate::tls::{Context, Tls};
 
@@ -39,6 +40,7 @@ pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) name: Arc<str>,
+    pub(crate) credentials: Credentials,
     pub(crate) tls: Option<Tls>,
     pub(crate) dial_timeout: Duration,
     pub(crate) connect_timeout: Duration,
@@ -59,6 +61,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             name: "etcd".into(),
+            credentials: Credentials::default(),
             tls: None,
             dial_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(1),
@@ -89,6 +92,7 @@ impl Options {
             ping: self.ping,
             receive_limit: self.receive_limit,
             headers: self.headers.clone(),
+            token: CurrentToken::default(),
             min_version: self.min_server_version.as_deref().and_then(Version::parse),
         }
     }
@@ -163,7 +167,53 @@ impl ClientBuilder {
         self
     }
 
-    /// How long [`connect`](Self::connect) waits for the first usable endpoint. Default: 5 s.
+    /// The user that the client is, and its password. The client logs in when it needs a token, once for all calls, watches and
+    /// leases, and again when etcd refuses the token: because it expired, or users, roles or the whole of authentication changed.
+    /// While authentication is off on the cluster, it goes without. A password that etcd does not accept is tried again after
+    /// half a second at the earliest, later every 10 s, however many calls ask for it.
+    ///
+    /// A user that etcd knows by the common name of the client's TLS certificate needs neither this nor a token. Default: none.
+    #[doc(alias("user", "with_user", "username", "password"))]
+    pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.options.credentials.user = Some(user.into().into());
+        self.options.credentials.password = Some(password.into().into());
+        self
+    }
+
+    /// Where tokens come from that others than etcd sign (`--auth-token jwt`), or that are kept elsewhere. Asked when a token is
+    /// needed, and again when etcd refuses the one it gave: then it must give another one. It has no time limit but those of the
+    /// calls that wait for it; its errors are theirs, as `Error::Login`, and after one it is left alone for half a second at
+    /// least, 10 s at most. It is not asked by two at the same time. Excludes [`credentials`](Self::credentials). Default: none.
+    ///
+    /// ```no_run
+    /// # async fn run() -> etcd_core::Result<()> {
+    /// let client = etcd_core::Client::builder()
+    ///     .endpoints(["localhost:2379"])
+    ///     .token_provider(|| tokio::fs::read_to_string("/run/secrets/etcd.jwt"))
+    ///     .connect()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias("jwt", "Token", "with_token"))]
+    pub fn token_provider<F, Fut, T, E>(mut self, provider: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        T: Into<String>,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.options.credentials.provide(provider);
+        self
+    }
+
+    /// Lets password and token go over connections that are not encrypted, to other machines than this one: whoever is on the way
+    /// can read them. Without it, a client with credentials and such an endpoint is not made. Default: refused.
+    pub fn allow_plaintext_credentials(mut self) -> Self {
+        self.options.credentials.allow_plaintext = true;
+        self
+    }
+
+    /// How long [`connect`](Self::connect) waits for the first usable endpoint, and for a token. Default: 5 s.
     pub fn dial_timeout(mut self, timeout: Duration) -> Self {
         self.options.dial_timeout = timeout;
         self
@@ -304,10 +354,12 @@ impl ClientBuilder {
     /// Makes the client without waiting: it connects in the background, and calls wait for the first usable endpoint.
     ///
     /// # Errors
-    /// `Error::Config` for a bad option or endpoint, or outside a tokio runtime.
+    /// `Error::Config` for a bad option or endpoint, for a password that everybody could read on its way, or outside a tokio
+    /// runtime.
     pub fn build(self) -> Result<Client> {
         self.options.check()?;
         let endpoints = Endpoint::parse_list(&self.endpoints, self.options.tls.is_some())?;
+        self.options.credentials.check(&endpoints)?;
         let tls = self.options.tls.clone().map(Context::new).transpose()?;
         for endpoint in &endpoints {
             if let Some(tls) = &tls
@@ -328,16 +380,21 @@ impl ClientBuilder {
         Ok(Client::new(endpoints, self.options, tls.map(Arc::new)))
     }
 
-    /// Makes the client and waits, up to the dial timeout, until one endpoint has answered.
+    /// Makes the client and waits, up to the dial timeout, until one endpoint has answered and, with credentials, the client has
+    /// logged in.
     ///
     /// # Errors
-    /// Those of [`build`](Self::build); `Error::NoActiveEndpoint` naming every endpoint and its last failure.
+    /// Those of [`build`](Self::build); `Error::NoActiveEndpoint` naming every endpoint and its last failure; `Error::Login` when
+    /// there are credentials and no token is to be had for them.
     ///
     /// Cancel safe: a client that was not returned is closed.
     pub async fn connect(self) -> Result<Client> {
         let dial_timeout = self.options.dial_timeout;
         let client = self.build()?;
+        let started = Instant::now();
         client.wait_ready_for(dial_timeout).await?;
+        let rest = dial_timeout.saturating_sub(started.elapsed());
+        client.log_in(rest).await?;
         Ok(client)
     }
 }

@@ -8,6 +8,7 @@
 //! | [`proxy`] | [`Proxy`](proxy::Proxy): a TCP proxy that blocks, delays, cuts and resets |
 //! | [`scripted`] | [`Scripted`](scripted::Scripted): a gRPC server that misbehaves, frame by frame |
 //! | [`tls`] | certificates of all kinds; [`connect`] and [`builder`] make clients for plaintext and TLS alike |
+//! | [`versions`] | what the release under test lacks, asserted and noted |
 //! | [`wait`] | waiting for a condition in place of sleeping |
 //!
 //! Nothing here outlives the test: dropping a value ends what it started, and when the test process itself is killed, a
@@ -21,6 +22,7 @@ mod ports;
 pub mod proxy;
 pub mod scripted;
 pub mod tls;
+pub mod versions;
 pub mod wait;
 
 pub use tls::{builder, connect};

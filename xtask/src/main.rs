@@ -7,6 +7,8 @@ mod codegen;
 mod demo;
 mod etcd;
 mod fuzz;
+mod readme;
+mod test;
 
 use clap::Parser;
 
@@ -21,6 +23,8 @@ enum Command {
     Demo(demo::Args),
     /// Run a real etcd cluster in the foreground, until Ctrl-C
     Etcd(etcd::Args),
+    /// Run the suites that talk to a real etcd on chosen releases of it, and tell what each of them lacks
+    Test(test::Args),
     /// Look for inputs that break what reads the wire (needs a C++ compiler)
     Fuzz(fuzz::Args),
 }
@@ -31,6 +35,7 @@ fn main() -> anyhow::Result<()> {
         Command::Codegen(args) => codegen::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Etcd(args) => etcd::run(&args),
+        Command::Test(args) => test::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
     }
 }

@@ -62,6 +62,10 @@ impl<'de> Visitor<'de> for Options {
                 Setter::Time(set) => set(builder, map.next_value::<Time>().map_err(named)?.0),
                 Setter::Count(set) => set(builder, map.next_value().map_err(named)?),
                 Setter::Flag(set) => set(builder, map.next_value().map_err(named)?),
+                Setter::Secret(set) => {
+                    let secret = |_| named(Error::custom("text is expected"));
+                    set(builder, map.next_value().map_err(secret)?)
+                }
                 Setter::Pair(set) => {
                     // What is wrong with a value would be told with the value, which may be secret.
                     let secret = |_| {

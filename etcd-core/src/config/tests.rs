@@ -15,7 +15,7 @@ fn refused(text: &str) -> (&'static str, String) {
 /// A value of the right kind that is no option's default.
 fn example(setter: Setter) -> &'static str {
     match setter {
-        Setter::List(_) | Setter::Text(_) => "3.6",
+        Setter::List(_) | Setter::Text(_) | Setter::Secret(_) => "3.6",
         Setter::Time(_) => "77s",
         Setter::Count(_) => "77",
         Setter::Flag(_) => "true",
@@ -41,7 +41,7 @@ fn every_option_sets_one_thing_of_its_own() {
         cfg!(feature = "tls-webpki-roots"),
     ];
     let with_features = with_features.into_iter().filter(|with| *with).count();
-    assert_eq!(OPTIONS.len(), 25 + with_features);
+    assert_eq!(OPTIONS.len(), 28 + with_features);
 }
 
 #[test]
@@ -155,13 +155,63 @@ fn a_variable_that_cannot_be_used_is_refused_by_name() {
         why.contains("`http://b:0`") && why.contains("port"),
         "{why}"
     );
-    for variable in &VARIABLES[4..] {
-        let (option, why) = refused(&[(variable, "hunter2")]);
-        assert_eq!(option, *variable);
+    let (name, secret) = ("ETCDCTL_USER", "ETCDCTL_PASSWORD");
+    for (variables, wrong, why) in [
+        (&[(name, "svc")], secret, "not set"),
+        (&[(secret, "hunter2")], secret, "ETCDCTL_USER is not set"),
+        (&[(name, ":hunter2")], name, "no user"),
+        (&[(name, "svc:")], name, "no password"),
+    ] {
+        let (option, reason) = refused(variables);
+        assert_eq!(option, wrong, "{reason}");
         assert!(
-            why.contains("not supported") && !why.contains("hunter2"),
-            "{why}"
+            reason.contains(why) && !reason.contains("hunter2"),
+            "{reason}"
         );
+    }
+}
+
+#[test]
+fn user_and_password_are_read_as_etcdctl_reads_them() {
+    let (name, secret) = ("ETCDCTL_USER", "ETCDCTL_PASSWORD");
+    for (variables, user, password) in [
+        (vec![(name, "svc"), (secret, "hunter2")], "svc", "hunter2"),
+        (vec![(name, "svc:hunt:er2")], "svc", "hunt:er2"),
+        (
+            vec![(name, "svc:x"), (secret, "hunter2")],
+            "svc:x",
+            "hunter2",
+        ),
+        (vec![(name, "svc:hunter2"), (secret, "")], "svc", "hunter2"),
+    ] {
+        let credentials = env(&variables).unwrap().options.credentials;
+        assert_eq!(credentials.user.as_deref(), Some(user));
+        assert_eq!(credentials.password.as_deref(), Some(password));
+    }
+}
+
+#[test]
+fn a_connection_string_has_user_and_password_in_front_of_its_hosts_or_as_options() {
+    for text in [
+        "https://svc:hunter2@a,https://b",
+        "https://svc@a,https://b?password=hunter2",
+        "https://a,https://b?user=svc&password=hunter2",
+    ] {
+        let builder = parsed(text);
+        assert_eq!(builder.endpoints, ["https://a,https://b"]);
+        let credentials = &builder.options.credentials;
+        assert_eq!(credentials.user.as_deref(), Some("svc"));
+        assert_eq!(credentials.password.as_deref(), Some("hunter2"));
+        assert!(!format!("{builder:?}").contains("hunter2"));
+    }
+    for (text, option) in [
+        ("https://svc@a?user=svc", "user"),
+        ("svc:hunter2@a?password=hunter2", "password"),
+        ("svc:hunter2@a,svc:hunter3@b", "connection string"),
+    ] {
+        let (wrong, why) = refused(text);
+        assert_eq!(wrong, option);
+        assert!(!why.contains("hunter"), "{why}");
     }
 }
 

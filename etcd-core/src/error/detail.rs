@@ -154,6 +154,38 @@ impl fmt::Display for ConnectionLost {
     }
 }
 
+/// What an endpoint's etcd lacks.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Unsupported {
+    /// The endpoint's URL.
+    pub endpoint: Arc<str>,
+    /// The path of the RPC, such as `/etcdserverpb.KV/RangeStream`.
+    pub rpc: &'static str,
+    /// The version that the endpoint told when it was connected, such as `3.6.15`; `None` if it told none, as some do only to
+    /// a user who may see it.
+    pub version: Option<Arc<str>>,
+    /// What the server answered, or what this client did not send because the server would have passed over it.
+    pub reason: String,
+    /// What is known about the write: it was not applied here, but an earlier attempt elsewhere may have been.
+    pub outcome: Outcome,
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = self.version.as_deref().unwrap_or("of unknown version");
+        write!(
+            f,
+            "{}: etcd {} does not support this {}: {}{}",
+            self.endpoint,
+            Line(version),
+            self.rpc.rsplit('/').next().unwrap_or(self.rpc),
+            Line(&self.reason),
+            known(self.outcome)
+        )
+    }
+}
+
 /// A reply that the protocol does not allow.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -232,6 +264,39 @@ impl fmt::Display for ClusterChanged {
     }
 }
 
+/// A login that brought no token.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LoginFailed {
+    /// The user; `None` if it was the token provider that failed.
+    pub user: Option<Arc<str>>,
+    /// What etcd answered ([`Error::Server`]), or what the provider said.
+    pub cause: Arc<dyn std::error::Error + Send + Sync>,
+}
+
+impl LoginFailed {
+    /// The answer of etcd, if that was the reason. It stays the same until somebody changes something.
+    pub(crate) fn refusal(&self) -> Option<&Error> {
+        self.cause.downcast_ref()
+    }
+}
+
+impl fmt::Display for LoginFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.user {
+            Some(user) => write!(f, "cannot log in as `{}`: ", Line(user))?,
+            None => f.write_str("the token provider gave no token: ")?,
+        }
+        write!(f, "{}", Line(&self.cause))?;
+        let mut cause = self.cause.source();
+        while let Some(error) = cause {
+            write!(f, ": {}", Line(error))?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
 /// A file that could not be read or written.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -285,12 +350,18 @@ impl fmt::Display for LostReason {
 impl std::error::Error for InvalidOption {}
 impl std::error::Error for Unreachable {}
 impl std::error::Error for TimedOut {}
+impl std::error::Error for Unsupported {}
 impl std::error::Error for BadReply {}
 impl std::error::Error for TooLarge {}
 impl std::error::Error for ClusterChanged {}
 impl std::error::Error for FileFailed {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.cause)
+    }
+}
+impl std::error::Error for LoginFailed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.cause)
     }
 }
 impl std::error::Error for ConnectionLost {

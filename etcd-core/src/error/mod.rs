@@ -20,7 +20,7 @@ pub(crate) use decide::{Decision, decide};
 pub(crate) use detail::Cause;
 pub use detail::{
     BadReply, ClusterChanged, ConnectionLost, EndpointReport, FileFailed, InvalidOption,
-    LostReason, TimedOut, TooLarge, Unreachable,
+    LoginFailed, LostReason, TimedOut, TooLarge, Unreachable, Unsupported,
 };
 pub use server::{EtcdError, ServerError};
 pub use tls::TlsError;
@@ -78,6 +78,13 @@ pub enum Error {
     #[error(transparent)]
     Server(Arc<ServerError>),
 
+    /// The endpoint's etcd lacks this RPC or what was asked of it, as older releases do. It was not done.
+    ///
+    /// Found out anew for each endpoint and call: where the members are of several releases, as during a rolling upgrade,
+    /// the call goes to one that can, unless the view is bound to one endpoint.
+    #[error(transparent)]
+    Unsupported(Arc<Unsupported>),
+
     /// The reply was not what the protocol allows: undecodable, a field missing, an HTTP status other than 200.
     #[error(transparent)]
     Protocol(Arc<BadReply>),
@@ -89,6 +96,11 @@ pub enum Error {
     /// The endpoint belongs to another cluster than the one this client has talked to so far.
     #[error(transparent)]
     ClusterChanged(Arc<ClusterChanged>),
+
+    /// No token could be got: etcd does not accept the user and the password, or the token provider failed. The call itself
+    /// was not sent.
+    #[error(transparent)]
+    Login(Arc<LoginFailed>),
 
     /// A file could not be read or written.
     #[error(transparent)]
@@ -134,8 +146,9 @@ impl Error {
     ///
     /// | error | outcome |
     /// |---|---|
-    /// | `Config`, `InvalidRequest`, `File`, `Compacted`, `Lagged`, `LeaseLost` | `NotApplied`: nothing was sent |
+    /// | `Config`, `InvalidRequest`, `Login`, `File`, `Compacted`, `Lagged`, `LeaseLost` | `NotApplied`: nothing was sent |
     /// | `NoActiveEndpoint`, `Timeout`, `Connection`, `Closed` | `NotApplied` until the request may have reached a server, then `Unknown` |
+    /// | `Unsupported` | `NotApplied` |
     /// | `Server` | by etcd's message, see [`EtcdError::outcome`]; `Unknown` for any other message |
     /// | `Protocol`, `TooLarge`, `ClusterChanged` | `Unknown` |
     ///
@@ -145,6 +158,7 @@ impl Error {
         match self {
             Error::Config(_)
             | Error::InvalidRequest(_)
+            | Error::Login(_)
             | Error::File(_)
             | Error::Compacted { .. }
             | Error::Lagged { .. }
@@ -154,6 +168,7 @@ impl Error {
             Error::Timeout(e) => e.outcome,
             Error::Connection(e) => e.outcome,
             Error::Server(e) => e.outcome,
+            Error::Unsupported(e) => e.outcome,
             Error::Closed { outcome } => *outcome,
         }
     }
@@ -165,9 +180,11 @@ impl Error {
             Error::Timeout(e) => e.endpoint.as_deref(),
             Error::Connection(e) => Some(&e.endpoint),
             Error::Server(e) => Some(&e.endpoint),
+            Error::Unsupported(e) => Some(&e.endpoint),
             Error::Protocol(e) => Some(&e.endpoint),
             Error::TooLarge(e) => Some(&e.endpoint),
             Error::ClusterChanged(e) => Some(&e.endpoint),
+            Error::Login(e) => e.refusal()?.endpoint(),
             Error::Config(_)
             | Error::InvalidRequest(_)
             | Error::NoActiveEndpoint(_)
@@ -179,13 +196,13 @@ impl Error {
         }
     }
 
-    /// The gRPC status code that the server answered with. Codes differ between releases of etcd; prefer [`Error::etcd`].
+    /// The gRPC status code that the server answered with, [`Code::Unimplemented`] for [`Error::Unsupported`]. Codes differ
+    /// between releases of etcd; prefer [`Error::etcd`].
     #[must_use]
     pub fn code(&self) -> Option<Code> {
-        if let Error::Server(e) = self {
-            Some(e.code)
-        } else {
-            None
+        match self {
+            Error::Unsupported(_) => Some(Code::Unimplemented),
+            _ => self.server().map(|e| e.code),
         }
     }
 
@@ -193,10 +210,14 @@ impl Error {
     /// [`EtcdError::Unrecognised`] if it is none of them, `None` if it was no answer of a server.
     #[must_use]
     pub fn etcd(&self) -> Option<EtcdError> {
-        if let Error::Server(e) = self {
-            Some(e.kind)
-        } else {
-            None
+        self.server().map(|e| e.kind)
+    }
+
+    fn server(&self) -> Option<&ServerError> {
+        match self {
+            Error::Server(e) => Some(e),
+            Error::Login(e) => e.refusal()?.server(),
+            _ => None,
         }
     }
 
@@ -261,7 +282,8 @@ impl Error {
             || self.code() == Some(Code::PermissionDenied)
     }
 
-    /// The token is missing or stale: `invalid auth token`, `revision of auth store is old` or `user name is empty`.
+    /// The token is missing or stale: `invalid auth token`, `revision of auth store is old` or `user name is empty`. A client
+    /// with credentials has tried others, which were refused as well.
     #[must_use]
     pub fn is_auth(&self) -> bool {
         matches!(
@@ -296,6 +318,12 @@ impl Error {
     #[must_use]
     pub fn is_too_many_requests(&self) -> bool {
         self.etcd() == Some(EtcdError::TooManyRequests)
+    }
+
+    /// The endpoint's etcd lacks what was asked of it; a newer one may have it.
+    #[must_use]
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self, Error::Unsupported(_))
     }
 
     /// The client was closed.

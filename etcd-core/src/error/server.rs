@@ -164,6 +164,9 @@ impl EtcdError {
             Self::TooManyOps => Some("split it, or raise --max-txn-ops on every member"),
             Self::Compacted => Some("read again without a revision"),
             Self::UserEmpty => Some("the cluster wants credentials"),
+            Self::AuthFailed => Some("no such user, or a wrong password: etcd does not say which"),
+            Self::InvalidAuthToken => Some("it has expired, or is not one of this cluster's"),
+            Self::PermissionDenied => Some("no role of the user permits it"),
             Self::Corrupt => Some("stop writing and look at the CORRUPT alarm"),
             _ => None,
         }

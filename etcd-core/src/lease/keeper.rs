@@ -22,7 +22,9 @@ use super::{LeaseId, LeaseState, seconds};
 use crate::backoff::Backoff;
 use crate::clock::{BootInstant, Clock};
 use crate::error::{Decision, Error, LostReason, Result, decide};
+use crate::net::Metadata;
 use crate::pool::{EndpointId, OpenStream, Pool, Prefer};
+use crate::token::Tokens;
 
 /// However far the next thing to do is: timers stand still while the machine sleeps, the deadlines do not.
 const TICK: Duration = Duration::from_secs(1);
@@ -32,6 +34,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// The leases that a client keeps alive.
 pub(crate) struct Keeper {
     pub(super) pool: Arc<Pool>,
+    tokens: Arc<Tokens>,
     pub(super) clock: Clock,
     kept: Mutex<Kept>,
     /// Tells the task to look again.
@@ -52,7 +55,7 @@ struct Signal {
 }
 
 impl Keeper {
-    pub(crate) fn new(pool: Arc<Pool>, clock: Clock) -> Arc<Self> {
+    pub(crate) fn new(pool: Arc<Pool>, tokens: Arc<Tokens>, clock: Clock) -> Arc<Self> {
         let kept = Kept {
             renewals: Renewals::new(fastrand::u64(..)),
             signals: HashMap::new(),
@@ -61,6 +64,7 @@ impl Keeper {
         };
         Arc::new(Self {
             pool,
+            tokens,
             clock,
             kept: Mutex::new(kept),
             changed: Notify::new(),
@@ -191,7 +195,7 @@ enum Event {
 
 impl Task {
     fn new(keeper: Arc<Keeper>) -> Self {
-        let link = open(keeper.pool.clone(), None, Duration::ZERO);
+        let link = open(keeper.clone(), None, Duration::ZERO);
         let backoff = Backoff::new(Duration::from_millis(50), 2.0, Duration::from_secs(1));
         Self {
             keeper,
@@ -295,14 +299,18 @@ impl Task {
             tracing::debug!(endpoint = %stream.name, %error, "the stream of lease renewals ended");
             self.keeper.pool.report(stream.endpoint, error);
         }
+        let tokens = &self.keeper.tokens;
+        let stale = error
+            .as_ref()
+            .is_some_and(|error| tokens.refused(&stream.token, error));
         let delay = if now - *since >= SETTLED {
             self.backoff.reset();
             Duration::ZERO
         } else {
             self.backoff.next().unwrap_or(SETTLED)
         };
-        let avoid = Some(stream.endpoint).filter(|_| !refused);
-        self.link = open(self.keeper.pool.clone(), avoid, delay);
+        let avoid = Some(stream.endpoint).filter(|_| !refused && !stale);
+        self.link = open(self.keeper.clone(), avoid, delay);
         let mut kept = self.keeper.lock();
         kept.on = None;
         let alone = kept.renewals.stream_ended(refused, now);
@@ -340,7 +348,15 @@ impl Task {
             if keeper.state(slot).is_none() {
                 return Event::Woken;
             }
-            let renewed = renew_once(&keeper.pool, &keeper.clock, id, None, ttl / 3).await;
+            let renewed = renew_once(
+                &keeper.pool,
+                &keeper.tokens,
+                &keeper.clock,
+                id,
+                None,
+                ttl / 3,
+            )
+            .await;
             if let Err(error) = &renewed {
                 tracing::debug!(lease = %id, %error, "lease renewal failed");
             }
@@ -373,10 +389,31 @@ impl Link {
     }
 }
 
-fn open(pool: Arc<Pool>, avoid: Option<EndpointId>, delay: Duration) -> Link {
+/// Opens a stream, however long it takes; fails only when the client is closed.
+fn open(keeper: Arc<Keeper>, avoid: Option<EndpointId>, delay: Duration) -> Link {
+    let Keeper { pool, tokens, .. } = &*keeper;
+    let (pool, tokens) = (pool.clone(), tokens.clone());
     Link::Opening(Box::pin(async move {
         sleep(delay).await;
-        let stream = pool.open(LEASE_KEEP_ALIVE_PATH, Prefer::Leader, avoid, None, true);
+        let token = loop {
+            match tokens.get().await {
+                Ok(token) => break token,
+                Err(error) if pool.is_closed() => return Err(error),
+                // That is said where it happens; the leases have their deadlines.
+                Err(_) => sleep(SETTLED).await,
+            }
+        };
+        let metadata = Metadata {
+            require_leader: true,
+            token,
+        };
+        let stream = pool.open(
+            LEASE_KEEP_ALIVE_PATH,
+            Prefer::Leader,
+            avoid,
+            None,
+            &metadata,
+        );
         stream.await.map(Box::new)
     }))
 }

@@ -208,6 +208,7 @@ impl Client {
     async fn renew_lease(&self, id: LeaseId) -> Result<Renewed> {
         renew_once(
             self.pool(),
+            &self.shared.tokens,
             &self.shared.leases.clock,
             id,
             self.pinned()?,

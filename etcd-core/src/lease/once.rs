@@ -10,7 +10,9 @@ use super::{LeaseId, seconds};
 use crate::backoff::Backoff;
 use crate::clock::{BootInstant, Clock};
 use crate::error::{Decision, Error, LostReason, Outcome, Result, decide};
+use crate::net::Metadata;
 use crate::pool::{EndpointId, OpenStream, Pool, Prefer};
+use crate::token::Tokens;
 
 /// An answer to a renewal is a header and two numbers.
 pub(super) const MAX_ANSWER: usize = 64 << 10;
@@ -30,6 +32,7 @@ pub(super) struct Renewed {
 /// A lease that etcd does not have is `Error::LeaseLost`.
 pub(super) async fn renew_once(
     pool: &Pool,
+    tokens: &Tokens,
     clock: &Clock,
     id: LeaseId,
     pinned: Option<EndpointId>,
@@ -40,8 +43,18 @@ pub(super) async fn renew_once(
     let mut avoid = None;
     let renewed = async {
         loop {
+            let metadata = Metadata {
+                require_leader: true,
+                token: tokens.get().await?,
+            };
             let mut stream = pool
-                .open(LEASE_KEEP_ALIVE_PATH, Prefer::Leader, avoid, pinned, true)
+                .open(
+                    LEASE_KEEP_ALIVE_PATH,
+                    Prefer::Leader,
+                    avoid,
+                    pinned,
+                    &metadata,
+                )
                 .await?;
             let Ok(result) =
                 timeout(ATTEMPT.min(limit / 2), renew_on(&mut stream, clock, id)).await
@@ -50,7 +63,8 @@ pub(super) async fn renew_once(
                 continue;
             };
             match result {
-                Err(error) if decide(&error, true) != Decision::Fail => {
+                Err(error) if tokens.refused(&stream.token, &error) => {}
+                Err(error) if !is_final(&error) => {
                     tracing::debug!(endpoint = %stream.name, lease = %id, %error, "lease renewal is tried again");
                     pool.report(stream.endpoint, &error);
                     avoid = Some(stream.endpoint);
@@ -70,6 +84,13 @@ pub(super) async fn renew_once(
         )
     };
     timeout(limit, renewed).await.map_err(timed_out)?
+}
+
+fn is_final(error: &Error) -> bool {
+    matches!(
+        decide(error, true),
+        Decision::Fail | Decision::Reauthenticate
+    )
 }
 
 async fn renew_on(stream: &mut OpenStream, clock: &Clock, id: LeaseId) -> Result<Renewed> {

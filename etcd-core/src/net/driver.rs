@@ -163,7 +163,7 @@ where
             self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
             return;
         }
-        let request = self.shared.request(path, metadata);
+        let request = self.shared.request(path, &metadata);
         let (response, mut send) = match sender.send_request(request, false) {
             Ok(halves) => halves,
             Err(error) => {
@@ -239,7 +239,7 @@ where
     /// Looks at what arrived and whether the server still answers.
     fn feel_pulse(&mut self, cx: &mut Context<'_>) -> Result<(), String> {
         let load = Load {
-            calls: self.calls.len(),
+            calls: self.calls.len() + self.shared.waiting.load(Ordering::Relaxed),
             streams: self.shared.streams.load(Ordering::Relaxed),
         };
         let probe = self.shared.probe.swap(false, Ordering::SeqCst);

@@ -6,7 +6,7 @@ mod tests;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -121,6 +121,20 @@ impl Endpoint {
             }
             Place::Unix { path } => socket_path::host(path),
         }
+    }
+
+    /// Could others than this machine read what goes to it?
+    pub(crate) fn is_exposed(&self) -> bool {
+        let host = match self.address() {
+            Address::Tcp { host, .. } if !self.tls => host,
+            Address::Tcp { .. } | Address::Unix(_) => return false,
+        };
+        let name = host.strip_suffix('.').unwrap_or(host);
+        let here = match name.parse::<IpAddr>() {
+            Ok(address) => address.to_canonical().is_loopback(),
+            Err(_) => name == "localhost" || name.ends_with(".localhost"),
+        };
+        !here
     }
 
     /// The `:authority` of requests: `host:port`, with an IPv6 address in brackets; of a socket the last part of its path.

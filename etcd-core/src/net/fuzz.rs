@@ -262,7 +262,7 @@ async fn call(connection: &Connection) {
 }
 
 async fn stream(connection: &Connection) {
-    let Ok((_tx, mut rx)) = connection.open(PATH, Metadata::default()).await else {
+    let Ok((_tx, mut rx)) = connection.open(PATH, &Metadata::default()).await else {
         return;
     };
     loop {

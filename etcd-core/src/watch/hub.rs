@@ -15,6 +15,7 @@ use super::slot::{Cancel, Slot};
 use super::state::Limits;
 use crate::options::Options;
 use crate::pool::{EndpointId, Pool};
+use crate::token::Tokens;
 
 /// How many parked watchers of a client may catch up at the same time: each may be sent all that it missed.
 const CATCHING_UP: usize = 4;
@@ -25,6 +26,8 @@ pub(crate) struct StreamKey {
     /// The endpoint that the view is pinned to.
     pub(crate) endpoint: Option<EndpointId>,
     pub(crate) require_leader: bool,
+    /// The generation of the token it was opened with: the members judge every new watch on it by that token, however old.
+    pub(crate) token: u64,
 }
 
 /// The watches of one client.
@@ -36,6 +39,7 @@ pub(crate) struct Hub {
 
 /// What all streams of a client share.
 pub(super) struct Common {
+    pub(super) tokens: Arc<Tokens>,
     pub(super) limits: Limits,
     pub(super) queue: QueueLimits,
     pub(super) catching_up: Arc<Semaphore>,
@@ -43,7 +47,7 @@ pub(super) struct Common {
 }
 
 impl Hub {
-    pub(crate) fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &Options, tokens: Arc<Tokens>) -> Self {
         let limits = Limits {
             window: 128,
             answer_within: Duration::from_secs(5),
@@ -56,6 +60,7 @@ impl Hub {
         };
         let catching_up = Arc::new(Semaphore::new(CATCHING_UP));
         let common = Common {
+            tokens,
             limits,
             queue,
             catching_up,
@@ -143,7 +148,7 @@ mod tests {
 
     #[test]
     fn another_cluster_is_told_from_the_first_one_seen() {
-        let hub = Hub::new(&Options::default());
+        let hub = Hub::new(&Options::default(), Tokens::none());
         assert_eq!(hub.common.admit(0), Ok(()), "a response without an id");
         assert_eq!(hub.common.admit(7), Ok(()));
         assert_eq!(hub.common.admit(7), Ok(()));

@@ -24,6 +24,7 @@ use futures_util::FutureExt;
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::kv::Get;
+use crate::token::MAX_REFUSALS;
 
 pub(crate) use self::hub::Hub;
 use self::hub::StreamKey;
@@ -87,10 +88,7 @@ impl Client {
 
     async fn create_watch(&self, watch: Watch) -> Result<Watcher> {
         watch.check(self.shared.options.limits.max_request_bytes)?;
-        let stream = StreamKey {
-            endpoint: self.pinned()?,
-            require_leader: self.view().require_leader.unwrap_or(true),
-        };
+        let endpoint = self.pinned()?;
         if !self.view().wait_ready && !self.pool().any_active() {
             return Err(Error::no_active_endpoint(self.pool().reports()));
         }
@@ -98,10 +96,28 @@ impl Client {
             Some(revision) => revision,
             None => self.current_revision(&watch).await?.saturating_add(1),
         };
-        let (mux, slot) = self.shared.watches.add(self.pool(), stream, watch, start);
-        let watcher = Watcher::new(slot, mux, self.clone());
-        watcher.registered().await?;
-        Ok(watcher)
+        let mut refusals = 0;
+        loop {
+            let token = self.shared.tokens.get().await?;
+            let stream = StreamKey {
+                endpoint,
+                require_leader: self.view().require_leader.unwrap_or(true),
+                token: token.generation(),
+            };
+            let watches = &self.shared.watches;
+            let (mux, slot) = watches.add(self.pool(), stream, watch.clone(), start);
+            let watcher = Watcher::new(slot, mux, self.clone());
+            match watcher.registered().await {
+                Ok(()) => return Ok(watcher),
+                // The watches that are on the stream stay there: for them its token is good enough.
+                Err(error)
+                    if self.shared.tokens.refused(&token, &error) && refusals < MAX_REFUSALS =>
+                {
+                    refusals += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// A revision that is not older than this call. The revision in the answer to the create would not do: changes may

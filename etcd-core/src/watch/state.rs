@@ -67,6 +67,8 @@ pub(super) enum Action {
 struct Watcher {
     cursor: Cursor,
     phase: Phase,
+    /// A server has confirmed it, once.
+    registered: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -168,6 +170,7 @@ impl State {
         let watcher = Watcher {
             cursor: Cursor::new(keys.into(), start),
             phase: Phase::Waiting,
+            registered: false,
         };
         self.watchers.insert(key, watcher);
         self.to_create.insert(key);

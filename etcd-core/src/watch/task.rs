@@ -22,8 +22,8 @@ use super::slot::{Cancel, Slot};
 use super::state::{Action, Key, Request, State};
 use crate::backoff::Backoff;
 use crate::error::{Error, Outcome, Result};
-use crate::net::Outbound;
 use crate::net::grpc::Part;
+use crate::net::{Metadata, Outbound};
 use crate::pool::{EndpointId, Health, OpenStream, Pool, Prefer};
 
 const PATH: &str = "/etcdserverpb.Watch/Watch";
@@ -105,26 +105,31 @@ impl Task {
         failed: &mut bool,
     ) -> Result<Infallible, Stop> {
         let (pool, stream) = (self.pool.clone(), self.stream);
-        let open = pool.open(
-            PATH,
-            Prefer::Any,
-            *avoid,
-            stream.endpoint,
-            stream.require_leader,
-        );
+        let tokens = self.common.tokens.clone();
+        let token = self.meanwhile(tokens.get()).await?.map_err(no_token)?;
+        let metadata = Metadata {
+            require_leader: stream.require_leader,
+            token,
+        };
+        let open = pool.open(PATH, Prefer::Any, *avoid, stream.endpoint, &metadata);
         let open = self.meanwhile(open).await?.map_err(Stop::Over)?;
         let (endpoint, name) = (open.endpoint, open.name.clone());
         tracing::debug!(endpoint = %name, watchers = self.mux.len(), "watch stream opened");
         self.mux.set_endpoint(Some(endpoint));
         let opened = Instant::now();
-        let Err(stop) = self.serve(open).await;
+        let Err(mut stop) = self.serve(open).await;
         *failed &= opened.elapsed() < GOOD_STREAM;
         self.mux.set_endpoint(None);
         self.state.lost();
         if let Stop::Broken(error) = &stop {
             tracing::debug!(endpoint = %name, %error, dropped = self.state.dropped(), "watch stream lost");
             self.pool.report(endpoint, error);
-            *avoid = Some(endpoint);
+            // The endpoint is not at fault when the token is stale.
+            let stale = tokens.refused(&metadata.token, error);
+            *avoid = Some(endpoint).filter(|_| !stale);
+            if error.is_auth() && !stale {
+                stop = Stop::Over(error.clone());
+            }
         }
         Err(stop)
     }
@@ -149,6 +154,7 @@ impl Task {
             mut tx,
             mut rx,
             health,
+            ..
         } = stream;
         let pool = self.pool.clone();
         let mut silent = pin!(silent(
@@ -183,7 +189,7 @@ impl Task {
                         consume_budget().await;
                     }
                     Ok(None) => return Err(Stop::Broken(Error::protocol(name, "the server ended the watch stream"))),
-                    Err(error) if error.is_auth() || error.is_permission_denied() => return Err(Stop::Over(error)),
+                    Err(error) if error.is_permission_denied() => return Err(Stop::Over(error)),
                     Err(error) => return Err(Stop::Broken(error)),
                 },
                 () = self.mux.woken() => {}
@@ -358,6 +364,14 @@ impl Drop for Task {
 
 fn now() -> std::time::Instant {
     Instant::now().into_std()
+}
+
+/// A provider that fails may do better next time; etcd says the same again.
+fn no_token(error: Error) -> Stop {
+    match &error {
+        Error::Login(failed) if failed.refusal().is_none() => Stop::Broken(error),
+        _ => Stop::Over(error),
+    }
 }
 
 fn closed() -> Stop {

@@ -23,6 +23,7 @@ use crate::range::KeyRange;
 ///
 /// - the revision it needs next has been compacted: `Error::Compacted`;
 /// - the user may not read the range: an error with [`is_permission_denied`](Error::is_permission_denied);
+/// - etcd does not accept the client's user and password when the watch is to be resumed: `Error::Login`;
 /// - the endpoints turn out to belong to another cluster: `Error::ClusterChanged`;
 /// - one revision is larger than `max_revision_bytes`: `Error::TooLarge`;
 /// - the client is closed: `Error::Closed`.

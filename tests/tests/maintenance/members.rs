@@ -45,7 +45,6 @@ async fn each_endpoint_answers_for_its_own_member() {
     for (endpoint, hash) in client.each_member(|member| member.hash()).await {
         assert!(hash.unwrap().hash != 0, "{endpoint}");
     }
-    assert_eq!(client.member_list().await.unwrap().members.len(), 3);
 }
 
 #[tokio::test]
@@ -111,14 +110,11 @@ async fn what_is_about_one_member_is_refused_unless_one_is_chosen() {
     assert_eq!(seen(DefragmentRequest::PATH), 0);
 
     let chosen = client.endpoint(started[1].endpoint()).defragment().await;
-    assert!(matches!(chosen.unwrap_err(), Error::Server(_)));
+    assert!(chosen.unwrap_err().is_unsupported());
     assert_eq!(started[1].seen(DefragmentRequest::PATH), 1);
     // Where there is only one there is nothing to choose.
     let alone = etcd_tests::connect(started[0].endpoint()).await.unwrap();
-    assert!(matches!(
-        alone.defragment().await.unwrap_err(),
-        Error::Server(_)
-    ));
+    assert!(alone.defragment().await.unwrap_err().is_unsupported());
     assert_eq!(started[0].seen(DefragmentRequest::PATH), 1);
 }
 

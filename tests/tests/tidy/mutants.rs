@@ -32,6 +32,16 @@ const BROKEN: &[(Rule, &str, &str)] = &[
         "fn f(e: http::Error) {}",
     ),
     (
+        rules::only_net_knows_http,
+        "etcd-core/src/call.rs",
+        "use tower_service::Service;",
+    ),
+    (
+        rules::only_net_knows_http,
+        "etcd-core/src/channel.rs",
+        "fn f(status: tonic::Status) {}",
+    ),
+    (
         rules::only_connect_opens_sockets,
         "etcd-core/src/net/tap.rs",
         "use tokio::net::TcpStream;",
@@ -115,6 +125,11 @@ const BROKEN: &[(Rule, &str, &str)] = &[
         rules::imports_point_down,
         "etcd-core/src/call.rs",
         "use crate::{client::Client};",
+    ),
+    (
+        rules::imports_point_down,
+        "etcd-core/src/token.rs",
+        "fn f() { crate::call::run() }",
     ),
     (
         rules::recipes_use_only_core,

@@ -7,7 +7,9 @@ pub(crate) type Rule = fn(&[Source]) -> Vec<String>;
 const CORE: &str = "etcd-core/src/";
 const NET: &str = "etcd-core/src/net/";
 const POOL: &str = "etcd-core/src/pool/";
+const CHANNEL: &str = "etcd-core/src/channel.rs";
 const CALL: &str = "etcd-core/src/call.rs";
+const TOKEN: &str = "etcd-core/src/token.rs";
 const RECIPES: &str = "etcd-recipes/src/";
 /// What ends up in a caller's program.
 const LIBRARIES: [&str; 3] = [CORE, RECIPES, "etcd-proto/src/"];
@@ -31,16 +33,15 @@ pub(crate) fn state_machines_are_pure(sources: &[Source]) -> Vec<String> {
     )
 }
 
-/// Only `net/` knows HTTP.
+/// Only `net/` knows HTTP, and the channel, which is a service for HTTP requests, the words for these.
 pub(crate) fn only_net_knows_http(sources: &[Source]) -> Vec<String> {
     let others = |path: &str| in_core_or_recipes(path) && !path.starts_with(NET);
-    let crates = ["h2", "http ::", "hyper", "tower", "tonic"];
-    forbid(
-        sources,
-        others,
-        &crates,
-        "only etcd-core/src/net knows HTTP",
-    )
+    let all_others = |path: &str| others(path) && path != CHANNEL;
+    let why = "only etcd-core/src/net knows HTTP";
+    let mut wrong = forbid(sources, others, &["h2", "hyper", "tower", "tonic"], why);
+    let words = ["http ::", "http_body", "tower_service"];
+    wrong.extend(forbid(sources, all_others, &words, why));
+    wrong
 }
 
 /// Only `net/connect.rs` opens a socket.
@@ -79,6 +80,7 @@ pub(crate) fn only_call_retries(sources: &[Source]) -> Vec<String> {
         "etcd-core/src/lease/keeper.rs",
         "etcd-core/src/lease/once.rs",
         "etcd-core/src/replies.rs",
+        "etcd-core/src/scan.rs",
     ];
     let senders = &[CALL, NET, "etcd-core/src/pool/link.rs"];
     let why = "only call.rs retries a unary call";
@@ -94,6 +96,7 @@ pub(crate) fn tasks_are_spawned_in_few_places(sources: &[Source]) -> Vec<String>
         POOL,
         "etcd-core/src/watch/mux.rs",
         "etcd-core/src/lease/keeper.rs",
+        "etcd-core/src/token.rs",
         RECIPES,
     ];
     let others = |path: &str| in_core_or_recipes(path) && !starts_with_any(path, places);
@@ -109,7 +112,7 @@ pub(crate) fn tasks_are_spawned_in_few_places(sources: &[Source]) -> Vec<String>
         sources,
         others,
         &spawns,
-        "tasks are spawned only in net/, pool/, watch/mux.rs, lease/keeper.rs and by recipes",
+        "tasks are spawned only in net/, pool/, watch/mux.rs, lease/keeper.rs, token.rs and by recipes",
     )
 }
 
@@ -195,14 +198,16 @@ pub(crate) fn nothing_panics(sources: &[Source]) -> Vec<String> {
     forbid(sources, libraries, &panics, "a library does not panic")
 }
 
-/// Inside core: client → {kv, watch, lease, …} → call → pool → net, never the other way.
+/// Inside core: client → {kv, watch, lease, …} → call → pool → net, never the other way. What gets tokens is given to them: it
+/// does not know that it is itself a call.
 pub(crate) fn imports_point_down(sources: &[Source]) -> Vec<String> {
     // What the lower layers may name of the crate, beside the layers below them: leaves without I/O of their own.
     let leaves = ["error", "backoff", "budget", "clock", "fuzz", "tls"];
-    let layers: [(&str, &[&str]); 3] = [
+    let layers: [(&str, &[&str]); 4] = [
         (NET, &["net"]),
         (POOL, &["net", "pool"]),
-        (CALL, &["net", "pool"]),
+        (CALL, &["net", "pool", "token"]),
+        (TOKEN, &["net"]),
     ];
     let mut wrong = Vec::new();
     for source in sources {

@@ -54,7 +54,7 @@ async fn progress_on_request_is_told_to_a_watch_that_wants_it() {
 
 #[tokio::test]
 async fn a_quiet_watch_outlives_a_compaction_of_what_it_was_told_of() {
-    let cluster = Cluster::builder().args(["--watch-progress-notify-interval=100ms"]);
+    let cluster = Cluster::builder().progress_interval(Duration::from_millis(100));
     let cluster = cluster.start().await.unwrap();
     let proxy = Proxy::start(cluster.address(0)).await.unwrap();
     let direct = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();

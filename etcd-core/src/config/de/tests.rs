@@ -52,6 +52,8 @@ fn a_file_says_the_same_as_a_connection_string() {
     let file = Map(vec![
         ("endpoints", Texts(vec![Text("a:1"), Text("b:2")])),
         ("name", Text("billing")),
+        ("user", Text("svc")),
+        ("password", Text("hunter2")),
         ("dial_timeout", Text("1m30s")),
         ("request_timeout", Number(5)),
         ("connect_timeout", Float(0.25)),
@@ -68,7 +70,7 @@ fn a_file_says_the_same_as_a_connection_string() {
         ),
     ]);
     let builder = read(file).unwrap();
-    let text = "a:1?endpoints=b:2&name=billing&dial_timeout=90&request_timeout=5s&connect_timeout=250ms\
+    let text = "a:1?endpoints=b:2&name=billing&user=svc&password=hunter2&dial_timeout=90&request_timeout=5s&connect_timeout=250ms\
         &max_txn_ops=512&watch_queue_bytes=4096&min_server_version=3.5\
         &header=x-tenant:blue&header=x-zone:b&sensitive_header=authorization:Bearer hunter2";
     let same: ClientBuilder = text.parse().unwrap();
@@ -133,6 +135,11 @@ fn a_secret_of_the_wrong_kind_is_not_repeated() {
     let error = read(Map(vec![("sensitive_header", secret)])).unwrap_err();
     assert!(
         error.contains("option sensitive_header") && !error.contains("271828"),
+        "{error}"
+    );
+    let error = read(Map(vec![("password", Number(271_828))])).unwrap_err();
+    assert!(
+        error.contains("option password") && !error.contains("271828"),
         "{error}"
     );
 }

@@ -18,7 +18,11 @@ impl Bench {
             .build()
             .unwrap();
         let now = Arc::new(Mutex::new(BootInstant::default()));
-        let keeper = Keeper::new(client.pool().clone(), Clock::Manual(now.clone()));
+        let keeper = Keeper::new(
+            client.pool().clone(),
+            Tokens::none(),
+            Clock::Manual(now.clone()),
+        );
         Self {
             keeper,
             now,

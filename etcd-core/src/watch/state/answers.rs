@@ -134,6 +134,7 @@ impl State {
             return self.fade(id, create.confirm);
         };
         watcher.phase = Phase::Live(id);
+        watcher.registered = true;
         self.by_id.insert(id, key);
         if let Some(catch_up) = self
             .catching_up
@@ -213,14 +214,19 @@ impl State {
         } else if response.cancel_reason.is_empty() {
             self.reopen("a watcher was cancelled without a reason");
             return false;
-        } else if matches!(
-            decide(&error, true),
-            Decision::Fail | Decision::Reauthenticate
-        ) {
-            self.finish(key, error);
         } else {
-            self.actions.push_back(Action::Reopen(error));
-            return false;
+            let registered = |watcher: &super::Watcher| watcher.registered;
+            let over = match decide(&error, true) {
+                Decision::Fail => true,
+                // Whoever waits for a new one asks again, on a stream with another token.
+                Decision::Reauthenticate => !self.watchers.get(&key).is_some_and(registered),
+                _ => false,
+            };
+            if !over {
+                self.actions.push_back(Action::Reopen(error));
+                return false;
+            }
+            self.finish(key, error);
         }
         true
     }
