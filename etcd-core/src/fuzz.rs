@@ -21,6 +21,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("watch_decode", crate::watch::fuzz::decode),
     ("watch", crate::watch::fuzz::watch),
     ("lease", crate::lease::fuzz::lease),
+    ("scan", crate::scan::fuzz::scan),
     ("snapshot", crate::snapshot::fuzz::snapshot),
     ("messages", messages::messages),
     ("namespace", crate::namespace::fuzz::namespace),

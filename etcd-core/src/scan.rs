@@ -1,6 +1,8 @@
 //! Large reads: keys and values while they arrive.
 
 mod decode;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -16,6 +16,7 @@ use super::endpoint::Endpoint;
 use super::frames::{CLIENT_PREFACE, DATA, FrameSeen, Frames, HEADERS};
 use super::grpc::{Deframer, Malformed, Whole, status as read_status};
 use super::tap::tap;
+use super::token::Token;
 use super::{Connection, ConnectionOptions, Headers, Metadata, Step, tls};
 use crate::error::{Code, Error, TlsError};
 use crate::fuzz::Input;
@@ -155,6 +156,8 @@ pub(crate) fn status(data: &[u8]) {
         headers.insert("grpc-status", code);
     }
     let text = input.rest();
+    // A token is shown to the server in a header, whatever it is.
+    let _ = Token::new(str::from_utf8(text).ok(), 1).map(|token| format!("{token:?}"));
     if let Ok(message) = HeaderValue::from_bytes(text) {
         headers.insert("grpc-message", message);
     }

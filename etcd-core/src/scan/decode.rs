@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use etcd_proto::etcdserverpb::{RangeResponse, ResponseHeader};
+use etcd_proto::etcdserverpb::RangeResponse;
 use etcd_proto::mvccpb::KeyValue;
 use prost::Message;
 
@@ -95,9 +95,11 @@ impl Decoder {
     ) -> Result<(), Stop> {
         let wrong = |what| move |_| Stop::Malformed(Malformed(what));
         if field == field::HEADER {
-            let header = ResponseHeader::decode(bytes);
-            self.rest.header = Some(header.map_err(wrong("a header cannot be decoded"))?);
-            return Ok(());
+            // Given twice, the two are one: so is every field that is a message.
+            let header = self.rest.header.get_or_insert_default();
+            return header
+                .merge(bytes)
+                .map_err(wrong("a header cannot be decoded"));
         }
         let bytes = if bytes.len() < DETACHED {
             Bytes::copy_from_slice(&bytes)
