@@ -194,7 +194,7 @@ async fn member(refusal: fn() -> Reply) -> Scripted {
             ..Default::default()
         }),
         StatusRequest::PATH => request.usual(),
-        _ if request.nth % 2 == 0 => refusal(),
+        _ if request.nth.is_multiple_of(2) => refusal(),
         _ => request.usual(),
     };
     Scripted::start(script).await.unwrap()
