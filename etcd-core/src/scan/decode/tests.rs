@@ -1,4 +1,4 @@
-use etcd_proto::etcdserverpb::RangeStreamResponse;
+use etcd_proto::etcdserverpb::{RangeStreamResponse, ResponseHeader};
 use proptest::prelude::*;
 
 use super::*;
