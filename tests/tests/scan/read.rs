@@ -181,7 +181,11 @@ async fn scans_that_nobody_reads_hold_up_no_watch_and_no_call() {
     let mut sent = 0.0;
     let stalled = async || {
         let metric = cluster.metric(0, "etcd_network_client_grpc_sent_bytes_total", &[]);
-        let before = mem::replace(&mut sent, metric.await.unwrap());
+        // Its own time limit is short for a server that is this busy.
+        let Ok(now) = metric.await else {
+            return false;
+        };
+        let before = mem::replace(&mut sent, now);
         sent > (64 << 20) as f64 && sent == before
     };
     let waited = wait::until("the server waits for its readers", LIMIT, stalled);
