@@ -111,7 +111,8 @@ impl Client {
     /// before, it needs the role `root`, and is asked again with a token if the client has credentials.
     ///
     /// # Errors
-    /// Those of [`send`](Self::send). Dropping the future leaves nothing behind.
+    /// [`Error::Unsupported`](crate::Error::Unsupported) before etcd 3.5; those of [`send`](Self::send). Dropping the future leaves
+    /// nothing behind.
     pub fn auth_status(&self) -> impl Future<Output = Result<AuthStatusResponse>> + Send + use<> {
         self.send(AuthStatusRequest {})
     }

@@ -15,7 +15,7 @@ use crate::budget::Budget;
 use crate::error::{Decision, Error, Outcome, Result, decide};
 use crate::net::{Call, Metadata, Step, Token};
 use crate::pool::state::Want;
-use crate::pool::{EndpointId, Picked, Pool};
+use crate::pool::{EndpointId, Picked, Pool, Version};
 use crate::token::{MAX_REFUSALS, Tokens};
 
 /// Between attempts after an answer such as `too many requests`, or when every endpoint was tried.
@@ -36,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) leader: bool,
     /// Any member can answer it by itself.
     pub(crate) serializable: bool,
+    /// What an older etcd would pass over without a word.
+    pub(crate) needs: Option<Needs>,
     pub(crate) pinned: Option<EndpointId>,
     /// Of the whole call, with queueing, connecting and retries.
     pub(crate) timeout: Option<Duration>,
@@ -43,6 +45,14 @@ pub(crate) struct Plan {
     pub(crate) attempt_timeout: Option<Duration>,
     /// Wait for an endpoint when none is active.
     pub(crate) wait_ready: bool,
+}
+
+/// Something in the request that servers before some version do not know, or cannot do: they would do something else than they
+/// were asked for, and not say so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Needs {
+    pub(crate) what: &'static str,
+    pub(crate) since: Version,
 }
 
 /// How an attempt ended without a reply.
@@ -123,14 +133,21 @@ pub(crate) async fn run(
 }
 
 impl Run<'_> {
-    async fn pick(&self) -> Result<Picked> {
-        let plan = self.plan;
-        let want = Want {
-            leader: plan.leader,
-            serializable: plan.serializable,
+    fn want(&self) -> Want<'_> {
+        Want {
+            leader: self.plan.leader,
+            serializable: self.plan.serializable,
             avoid: &self.tried,
-            pinned: plan.pinned,
-        };
+            pinned: self.plan.pinned,
+        }
+    }
+
+    fn has_untried(&self) -> bool {
+        self.pool.has_untried(&self.want())
+    }
+
+    async fn pick(&self) -> Result<Picked> {
+        let (plan, want) = (self.plan, self.want());
         if !plan.wait_ready {
             let none = || Error::no_active_endpoint(self.pool.reports()).after(self.known);
             return if self.pool.is_closed() {
@@ -190,6 +207,8 @@ impl Run<'_> {
                 wait |= std::mem::replace(&mut self.stayed, true);
             }
             Decision::NextEndpoint => {}
+            Decision::Elsewhere if self.has_untried() => {}
+            Decision::Elsewhere => return Err(error.after(self.known)),
             Decision::AfterDelay => wait = true,
         }
         let (path, endpoint) = (self.plan.path, &picked.name);
@@ -207,6 +226,7 @@ impl Run<'_> {
 
     async fn attempt(&self, picked: &Picked, token: &Token) -> Result<Bytes, Unanswered> {
         let plan = self.plan;
+        self.check_version(picked)?;
         let metadata = Metadata {
             require_leader: plan.require_leader,
             token: token.clone(),
@@ -221,6 +241,20 @@ impl Run<'_> {
         match before(self.deadline, self.reply(&mut call, picked)).await {
             Some(result) => result,
             None => Err(Unanswered::Deadline(self.known.or(call.give_up()))),
+        }
+    }
+
+    /// An endpoint that tells no version is trusted to be new enough.
+    fn check_version(&self, picked: &Picked) -> Result<(), Unanswered> {
+        let told = picked.version.as_deref().and_then(Version::parse);
+        match self.plan.needs {
+            Some(Needs { what, since }) if told.is_some_and(|told| told < since) => {
+                let (endpoint, version) = (picked.name.clone(), picked.version.clone());
+                let reason = format!("`{what}` needs etcd {since} or newer");
+                let error = Error::unsupported(endpoint, self.plan.path, version, reason);
+                Err(Unanswered::Failed(error))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -241,7 +275,11 @@ impl Run<'_> {
                 },
             };
             match step {
-                Step::Done(reply) => return reply.map_err(Unanswered::Failed),
+                Step::Done(reply) => {
+                    let named =
+                        |error: Error| error.of_rpc(self.plan.path, picked.version.as_ref());
+                    return reply.map_err(|error| Unanswered::Failed(named(error)));
+                }
                 Step::Vanished(known) => {
                     let cause = picked.connection.cause();
                     return Err(Unanswered::Failed(Error::connection(
@@ -280,7 +318,7 @@ impl Run<'_> {
         waiting_for: &'static str,
         picked: Option<&Picked>,
     ) -> Error {
-        if let Some(error @ Error::Server(_)) = &self.last
+        if let Some(error @ (Error::Server(_) | Error::Unsupported(_))) = &self.last
             && picked.is_none()
             && self.pool.any_active()
         {
@@ -298,7 +336,10 @@ impl Run<'_> {
 }
 
 /// Runs `task` until `deadline`; `None` when that comes first.
-async fn before<T>(deadline: Option<Instant>, task: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn before<T>(
+    deadline: Option<Instant>,
+    task: impl Future<Output = T>,
+) -> Option<T> {
     match deadline {
         None => Some(task.await),
         Some(deadline) => {

@@ -6,10 +6,14 @@ use etcd_proto::etcdserverpb::alarm_request::AlarmAction;
 use etcd_proto::etcdserverpb::downgrade_request::DowngradeAction;
 use etcd_proto::etcdserverpb::request_op::Request as Op;
 use etcd_proto::etcdserverpb::{
-    AlarmRequest, AuthStatusRequest, AuthenticateRequest, CompactionRequest, DowngradeRequest,
-    RangeRequest, StatusRequest, TxnRequest,
+    AlarmRequest, AuthStatusRequest, AuthUserAddRequest, AuthUserChangePasswordRequest,
+    AuthenticateRequest, CompactionRequest, DowngradeRequest, MemberListRequest, RangeRequest,
+    StatusRequest, TxnRequest,
 };
 use etcd_proto::rpc::{Class, Unary};
+
+use crate::call::Needs;
+use crate::pool::Version;
 
 /// How this request behaves, which may be better than the most that its RPC may do.
 pub(crate) fn class(wire: &dyn Any, of_rpc: Class) -> Class {
@@ -48,6 +52,28 @@ pub(crate) fn anonymous(path: &str) -> bool {
     [AuthenticateRequest::PATH, AuthStatusRequest::PATH].contains(&path)
 }
 
+/// What is in the request that not every release since 3.4 knows. RPCs are not meant: a server answers that it has none of a name.
+pub(crate) fn needs(wire: &dyn Any) -> Option<Needs> {
+    let members = wire.downcast_ref::<MemberListRequest>();
+    let user = wire.downcast_ref::<AuthUserAddRequest>();
+    let password = wire.downcast_ref::<AuthUserChangePasswordRequest>();
+    let downgrade = wire.downcast_ref::<DowngradeRequest>();
+    let hashed = user.is_some_and(|request| !request.hashed_password.is_empty())
+        || password.is_some_and(|request| !request.hashed_password.is_empty());
+    let (what, since) = if members.is_some_and(|request| request.linearizable) {
+        ("linearizable", Version::new(3, 5, 0))
+    } else if hashed {
+        // The user would have the empty password.
+        ("hashedPassword", Version::new(3, 5, 0))
+    } else if downgrade.is_some_and(|request| request.action() == DowngradeAction::Enable) {
+        // 3.5 begins what it can neither complete nor cancel, and answers that it took too long.
+        ("ENABLE", Version::new(3, 6, 0))
+    } else {
+        return None;
+    };
+    Some(Needs { what, since })
+}
+
 /// A transaction that only reads is a read, and as light as the heaviest of its parts.
 fn class_of_txn(txn: &TxnRequest) -> Class {
     let ranged = txn
@@ -84,7 +110,6 @@ fn class_of_range(range: &RangeRequest) -> Class {
 
 #[cfg(test)]
 mod tests {
-    use etcd_proto::etcdserverpb::MemberListRequest;
     use etcd_proto::rpc::Unary;
 
     use super::*;
@@ -96,6 +121,36 @@ mod tests {
 
     fn class_of<R: Request>(request: R) -> Class {
         class(&request.into_wire().unwrap(), R::Wire::CLASS)
+    }
+
+    #[test]
+    fn a_request_needs_the_version_that_knows_what_it_asks_for() {
+        let of = |wire: &dyn Any| needs(wire).map(|needs| (needs.what, needs.since.to_string()));
+        let since = |what, version: &str| Some((what, version.to_owned()));
+        assert_eq!(of(&MemberListRequest::default()), None);
+        let linearizable = MemberListRequest { linearizable: true };
+        assert_eq!(of(&linearizable), since("linearizable", "3.5.0"));
+        let user = |hashed: &str| AuthUserAddRequest {
+            password: "p".to_owned(),
+            hashed_password: hashed.to_owned(),
+            ..Default::default()
+        };
+        assert_eq!(of(&user("")), None);
+        assert_eq!(of(&user("$2a$")), since("hashedPassword", "3.5.0"));
+        let password = |hashed: &str| AuthUserChangePasswordRequest {
+            hashed_password: hashed.to_owned(),
+            ..Default::default()
+        };
+        assert_eq!(of(&password("")), None);
+        assert_eq!(of(&password("$2a$")), since("hashedPassword", "3.5.0"));
+        let downgrade = |action: DowngradeAction| DowngradeRequest {
+            action: action.into(),
+            ..Default::default()
+        };
+        assert_eq!(of(&downgrade(DowngradeAction::Validate)), None);
+        assert_eq!(of(&downgrade(DowngradeAction::Cancel)), None);
+        let enable = downgrade(DowngradeAction::Enable);
+        assert_eq!(of(&enable), since("ENABLE", "3.6.0"));
     }
 
     #[test]

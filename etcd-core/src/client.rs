@@ -17,7 +17,7 @@ use crate::limits;
 use crate::namespace::Namespace;
 use crate::net::endpoint::Endpoint;
 use crate::net::grpc;
-use crate::options::{ClientBuilder, Options};
+use crate::options::{ClientBuilder, LONGEST, Options};
 use crate::pool::state::Want;
 use crate::pool::{EndpointId, Pool};
 use crate::request::Request;
@@ -158,9 +158,7 @@ impl Client {
     }
 
     fn plan<R: Request>(&self, request: R) -> Result<Plan> {
-        if self.view.timeout.is_some_and(|timeout| timeout.is_zero()) {
-            return Err(Error::config("timeout", "must be longer than zero"));
-        }
+        self.check_timeout()?;
         let mut wire = request.into_wire()?;
         limits::check(&wire, &self.shared.options.limits)?;
         self.prepare(R::Wire::PATH, &mut wire)?;
@@ -177,6 +175,7 @@ impl Client {
             repeatable: read || self.view.idempotent,
             leader: !serializable,
             serializable,
+            needs: class::needs(&wire),
             pinned: self.pinned()?,
             timeout: self
                 .view
@@ -185,6 +184,13 @@ impl Client {
             attempt_timeout: (class == Class::PointRead).then_some(options.read_attempt_timeout),
             wait_ready: self.view.wait_ready,
         })
+    }
+
+    pub(crate) fn check_timeout(&self) -> Result<()> {
+        if self.view.timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(Error::config("timeout", "must be longer than zero"));
+        }
+        Ok(())
     }
 
     /// The last thing before a request is encoded: its keys become those of the cluster.
@@ -196,10 +202,10 @@ impl Client {
     }
 
     /// A view with another time limit: of each call as a whole, with queueing, connecting and retries. Calls fail with
-    /// `Error::Config` if it is zero.
+    /// `Error::Config` if it is zero; one of more than a year is one of a year.
     #[doc(alias = "with_timeout")]
     pub fn timeout(&self, timeout: Duration) -> Self {
-        self.with(|view| view.timeout = Some(timeout))
+        self.with(|view| view.timeout = Some(timeout.min(LONGEST)))
     }
 
     /// A view whose calls all go to one of the client's endpoints. Calls fail with `Error::Config` if it is none of them.

@@ -15,13 +15,13 @@ use crate::error::Result;
 /// are writes: sent again only when they were certainly not applied, so look at the list after an error whose
 /// [`outcome`](crate::Error::outcome) is unknown. The client's own endpoints do not follow the membership.
 impl Client {
-    /// The members, as the leader knows them (a linearizable read; etcd before 3.5 answers from the member asked).
+    /// The members, as the leader knows them: a linearizable read, since etcd 3.5.
     ///
     /// Without a leader that read fails. What one member knows by itself, possibly stale, is
-    /// `send(MemberListRequest { linearizable: false })`.
+    /// `send(MemberListRequest { linearizable: false })`; etcd 3.4 knows nothing else, and would not say so.
     ///
     /// # Errors
-    /// Those of [`send`](Self::send). Dropping the future leaves nothing behind.
+    /// [`Error::Unsupported`](crate::Error::Unsupported) when every endpoint is older than 3.5; those of [`send`](Self::send). Dropping the future leaves nothing behind.
     ///
     /// ```no_run
     /// # async fn run(client: etcd_core::Client) -> etcd_core::Result<()> {

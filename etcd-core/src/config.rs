@@ -156,7 +156,7 @@ impl ClientBuilder {
         Self::from_variables(|name| env::var_os(name))
     }
 
-    fn from_variables(value_of: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
+    pub(crate) fn from_variables(value_of: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
         let mut builder = Self::new();
         for variable in VARIABLES {
             let value = value_of(variable).unwrap_or_default();

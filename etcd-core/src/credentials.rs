@@ -124,6 +124,7 @@ async fn authenticate(
         path: AuthenticateRequest::PATH,
         body: grpc::frame(&request),
         require_leader: false,
+        needs: None,
         anonymous: true,
         // Twice is two tokens, of which one is forgotten.
         repeatable: true,

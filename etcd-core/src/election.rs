@@ -155,7 +155,9 @@ pub struct LeaderChanges {
 }
 
 async fn open(client: Client, name: Bytes) -> Result<Replies<LeaderResponse>> {
-    client.open(OBSERVE_PATH, LeaderRequest { name }).await
+    client
+        .open(OBSERVE_PATH, LeaderRequest { name }, None)
+        .await
 }
 
 impl LeaderChanges {

@@ -228,7 +228,7 @@ impl Guarded {
 
     /// The first write after the revision that was asked for, a put or a delete: the condition has not held since.
     async fn write_after(&self, client: &Client, until: Instant) -> Option<KeyValue> {
-        let watch = Watch::key(&self.key).start_revision(self.mod_revision + 1);
+        let watch = Watch::key(&self.key).start_revision(self.mod_revision.saturating_add(1));
         let first = async {
             let mut watcher = self.rest(client, until).watch(watch).await.ok()?;
             let batch = watcher.try_next().await.ok()??;
@@ -252,7 +252,7 @@ impl Guarded {
 }
 
 /// What etcd says to the transaction.
-fn answer(reply: TxnResponse) -> PutIf {
+pub(crate) fn answer(reply: TxnResponse) -> PutIf {
     if reply.succeeded {
         return PutIf::Written {
             revision: reply.revision(),

@@ -5,6 +5,7 @@
 //! - [`Get`], [`Put`], [`Delete`], [`Txn`], [`Compare`], [`Watch`]: requests as values of wire fields.
 //! - [`Watcher`]: whole revisions, in order, exactly once, across failovers. [`Lease`]: kept alive until it is dropped, known to
 //!   be lost before etcd lets it go.
+//! - [`Channel`]: the same endpoints under the stubs that tonic generates.
 //! - [`Error`]: by what the caller can do about it, with the [`Outcome`] of a write.
 //!
 //! ```no_run
@@ -31,6 +32,7 @@ mod auth;
 mod backoff;
 mod budget;
 mod call;
+mod channel;
 mod class;
 mod client;
 mod clock;
@@ -40,6 +42,10 @@ mod config;
 mod credentials;
 mod election;
 mod error;
+mod fields;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod guarded;
 mod kv;
 mod lease;
@@ -54,6 +60,7 @@ mod range;
 mod range_stream;
 mod replies;
 mod request;
+mod scan;
 mod snapshot;
 mod table;
 mod tls;
@@ -63,13 +70,14 @@ mod verbs;
 mod watch;
 
 pub use auth::Permission;
+pub use channel::{Channel, ChannelBody};
 pub use client::Client;
 pub use compare::{Compare, Operand};
 pub use election::LeaderChanges;
 pub use error::{
     BadReply, ClusterChanged, Code, ConnectionLost, EndpointReport, Error, EtcdError, FileFailed,
     InvalidOption, LoginFailed, LostReason, Outcome, Result, ServerError, TimedOut, TlsError,
-    TooLarge, Unreachable,
+    TooLarge, Unreachable, Unsupported,
 };
 pub use etcd_proto as proto;
 pub use etcd_proto::etcdserverpb::AlarmType;
@@ -81,6 +89,7 @@ pub use options::ClientBuilder;
 pub use range::{IntoBytes, KeyRange};
 pub use range_stream::RangeStream;
 pub use request::Request;
+pub use scan::Scan;
 pub use snapshot::{Snapshot, SnapshotProgress};
 pub use table::{EndpointState, Endpoints, Row};
 pub use tls::Tls;

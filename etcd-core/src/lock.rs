@@ -24,7 +24,8 @@ impl Client {
     ///
     /// # Errors
     /// `Error::InvalidRequest` for lease 0; [`is_lease_not_found`](Error::is_lease_not_found);
-    /// `EtcdError::LockSessionExpired` if the lease ended while it waited; those of [`send`](Self::send).
+    /// `EtcdError::LockSessionExpired` if the lease ended while it waited (etcd 3.4 answers with a key that does not exist, as if
+    /// the lock were held: only a guard as below tells); those of [`send`](Self::send).
     ///
     /// Dropping the future withdraws the request; if the lock had been obtained by then, it is held until the lease ends.
     ///

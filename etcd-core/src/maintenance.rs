@@ -195,7 +195,7 @@ impl Client {
         }
     }
 
-    /// Asks whether the cluster could be downgraded to a version, such as `3.6`: one minor version at a time. Since etcd 3.6.
+    /// Asks whether the cluster could be downgraded to a version, such as `3.6`: one minor version at a time. Since etcd 3.5.
     ///
     /// # Errors
     /// `EtcdError::InvalidDowngradeTargetVersion`, `WrongDowngradeVersionFormat`, `DowngradeInProcess`; those of
@@ -210,7 +210,8 @@ impl Client {
     /// Begins a downgrade: the members then may be replaced, one by one, by ones of that version. Since etcd 3.6.
     ///
     /// # Errors
-    /// Those of [`downgrade_validate`](Self::downgrade_validate). Dropping the future leaves the outcome unknown.
+    /// [`Error::Unsupported`](crate::Error::Unsupported) before etcd 3.6 (3.5 would begin what it cannot complete, and nothing is
+    /// sent to it); those of [`downgrade_validate`](Self::downgrade_validate). Dropping the future leaves the outcome unknown.
     pub fn downgrade_enable(
         &self,
         version: impl Into<String>,

@@ -4,6 +4,8 @@
 //! verb, every value and every generated message is covered by the same few lines. What happens to an RPC is in [`scope`];
 //! an RPC that is not there is refused.
 
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod messages;
 mod scope;
 
@@ -121,7 +123,8 @@ impl Namespace {
         *name = self.join(name);
     }
 
-    fn leave_key(&self, key: &mut Bytes) -> Result<(), Foreign> {
+    /// From etcd's name of a key to the caller's.
+    pub(crate) fn leave_key(&self, key: &mut Bytes) -> Result<(), Foreign> {
         if key.len() == self.prefix.len() {
             return Err(Foreign);
         }

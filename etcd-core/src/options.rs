@@ -33,6 +33,9 @@ pub struct ClientBuilder {
     pub(crate) options: Options,
 }
 
+/// The longest of all times. The clock cannot be asked for any point in time, and nobody waits for longer.
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// The options of a client, all with a value.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -108,6 +111,9 @@ impl Options {
         ];
         if let Some((option, _)) = durations.into_iter().find(|(_, value)| value.is_zero()) {
             return Err(Error::config(option, "must be longer than zero"));
+        }
+        if let Some((option, _)) = durations.into_iter().find(|(_, value)| *value > LONGEST) {
+            return Err(Error::config(option, "must not be longer than a year"));
         }
         let sizes = [
             ("receive_limit", self.receive_limit),
@@ -264,7 +270,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Largest reply of a call, in bytes. Default: 64 MiB.
+    /// Largest reply of a call, in bytes as it is sent. Default: 64 MiB. What it takes in memory when it is decoded is about
+    /// as much for a reply from etcd; a server that means harm can make it some fifty times as much, with nothing but empty
+    /// pairs.
     #[doc(alias = "max_decoding_message_size")]
     pub fn receive_limit(mut self, bytes: usize) -> Self {
         self.options.receive_limit = bytes;

@@ -31,8 +31,8 @@ impl Client {
     /// breaks off.
     ///
     /// # Errors
-    /// Those of [`get`](Self::get). etcd before 3.7 answers with [`Code::Unimplemented`](crate::Code), and so does 3.7 for a
-    /// sort or limits of revisions. Dropping the future ends the read.
+    /// Those of [`get`](Self::get). [`Error::Unsupported`](crate::Error::Unsupported) when no endpoint has it: etcd before 3.7, and
+    /// 3.7 for a sort or limits of revisions. Dropping the future ends the read.
     ///
     /// ```no_run
     /// # async fn run(client: etcd_core::Client) -> etcd_core::Result<()> {

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use prost::Message;
@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
 use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::error::{Decision, Error, Outcome, Result, decide};
+use crate::net::grpc::Part;
 use crate::net::{Inbound, Metadata, Token};
 use crate::pool::state::Want;
 use crate::pool::{EndpointId, Lane, Prefer};
@@ -23,6 +24,7 @@ pub(crate) struct Replies<M> {
     token: Token,
     endpoint: EndpointId,
     name: Arc<str>,
+    version: Option<Arc<str>>,
     /// The first reply, when it was waited for and not taken yet.
     first: Option<M>,
     over: bool,
@@ -44,24 +46,48 @@ impl<M: Message + Default + 'static> Replies<M> {
             return Poll::Ready(Ok(self.first.take()));
         }
         let limit = self.client.shared.options.receive_limit;
-        let reply = match self.inbound.poll_message(cx, limit) {
-            Poll::Ready(Ok(reply)) => self.named(reply),
-            Poll::Ready(Err(error)) => Err(self.client.closed_or(error)),
+        let polled = self.inbound.poll_message(cx, limit);
+        let reply = ready!(self.in_time(polled, cx)).and_then(|reply| self.named(reply));
+        self.over = !matches!(reply, Ok(Some(_)));
+        Poll::Ready(reply)
+    }
+
+    /// The next piece of a reply, for those who decode while it arrives; `None` as of [`poll_next`](Self::poll_next).
+    pub(crate) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
+        if self.over {
+            return Poll::Ready(Ok(None));
+        }
+        let polled = self.inbound.poll_part(cx);
+        let part = ready!(self.in_time(polled, cx));
+        self.over = !matches!(part, Ok(Some(_)));
+        Poll::Ready(part)
+    }
+
+    /// What came, unless the time of the call is over.
+    fn in_time<T>(&mut self, polled: Poll<Result<T>>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        match polled {
+            Poll::Ready(result) => Poll::Ready(result.map_err(|error| {
+                let error = error.of_rpc(self.path, self.version.as_ref());
+                self.client.closed_or(error)
+            })),
             Poll::Pending => {
                 let deadline = self.deadline.as_mut();
                 if deadline.is_none_or(|deadline| deadline.as_mut().poll(cx).is_pending()) {
                     return Poll::Pending;
                 }
-                Err(self.late())
+                Poll::Ready(Err(self.late()))
             }
-        };
-        self.over = !matches!(reply, Ok(Some(_)));
-        Poll::Ready(reply)
+        }
     }
 
     /// The first reply, if it was waited for and has not been taken yet.
     pub(crate) fn first(&self) -> Option<&M> {
         self.first.as_ref()
+    }
+
+    /// The endpoint that answers.
+    pub(crate) fn endpoint(&self) -> EndpointId {
+        self.endpoint
     }
 
     /// The endpoint that answers.
@@ -101,9 +127,9 @@ impl Client {
         self.prepare(path, &mut request)?;
         let until = Instant::now() + self.time_limit();
         let mut backoff = Backoff::new(Duration::from_millis(25), 2.0, Duration::from_secs(1));
-        let mut avoid = None;
+        let mut tried = Vec::new();
         loop {
-            let mut replies: Replies<M> = self.ask(path, &request, avoid, until).await?;
+            let mut replies: Replies<M> = self.ask(path, &request, &tried, until).await?;
             let error = match replies.next().await {
                 Ok(first) => {
                     replies.first = first;
@@ -111,39 +137,56 @@ impl Client {
                 }
                 Err(error) => error,
             };
-            let wait = backoff.next().unwrap_or_default();
             let stale = replies.is_stale(&error);
-            let final_word = matches!(
-                decide(&error, true),
-                Decision::Fail | Decision::Reauthenticate
-            );
-            let again = stale || !final_word;
-            if !again || Instant::now() + wait > until {
+            if !stale {
+                tried.push(replies.endpoint);
+            }
+            let untried = self.has_untried(&tried)?;
+            let wait = match decide(&error, true) {
+                _ if stale => backoff.next().unwrap_or_default(),
+                Decision::Fail | Decision::Reauthenticate => return Err(error),
+                Decision::Elsewhere if !untried => return Err(error),
+                Decision::Elsewhere => Duration::ZERO,
+                _ => backoff.next().unwrap_or_default(),
+            };
+            if !untried {
+                // The next round, from which only the last one is left out at first.
+                tried = vec![replies.endpoint];
+            }
+            if Instant::now() + wait > until {
                 return Err(error);
             }
             tracing::debug!(path, endpoint = %replies.name, %error, "call is tried again");
             self.pool().report(replies.endpoint, &error);
-            avoid = Some(replies.endpoint).filter(|_| !stale);
             sleep(wait).await;
         }
     }
 
-    /// Sends `request`; returns before it is answered.
+    /// Sends `request`, to another endpoint than `avoid` if there is one; returns before it is answered.
     pub(crate) async fn open<M: Message + Default>(
         &self,
         path: &'static str,
         mut request: impl Message + 'static,
+        avoid: Option<EndpointId>,
     ) -> Result<Replies<M>> {
         self.prepare(path, &mut request)?;
         let until = Instant::now() + self.time_limit();
-        self.ask(path, &request, None, until).await
+        self.ask(path, &request, avoid.as_slice(), until).await
+    }
+
+    fn has_untried(&self, tried: &[EndpointId]) -> Result<bool> {
+        Ok(self.pool().has_untried(&Want {
+            avoid: tried,
+            pinned: self.pinned()?,
+            ..Want::default()
+        }))
     }
 
     async fn ask<M: Message + Default>(
         &self,
         path: &'static str,
         request: &impl Message,
-        avoid: Option<EndpointId>,
+        avoid: &[EndpointId],
         until: Instant,
     ) -> Result<Replies<M>> {
         let (pool, started) = (self.pool(), Instant::now());
@@ -152,50 +195,61 @@ impl Client {
             pinned,
             ..Want::default()
         };
-        if !self.view().wait_ready && pool.pick(&want).is_none() {
-            return Err(Error::no_active_endpoint(pool.reports()));
-        }
+        self.check_ready(&want)?;
         let opened = async {
             let metadata = Metadata {
                 require_leader: self.view().require_leader.unwrap_or(false),
                 token: self.shared.tokens.get().await?,
             };
             let stream = pool
-                .open_in(Lane::Bulk, path, Prefer::Any, avoid, pinned, &metadata)
+                .open_in(
+                    Lane::Bulk,
+                    path,
+                    Prefer::Any,
+                    avoid.to_vec(),
+                    pinned,
+                    &metadata,
+                )
                 .await?;
             stream.tx.send_last(request).await?;
-            Ok((stream.endpoint, stream.name, stream.rx, stream.token))
+            let own_limit = self.view().timeout.is_some();
+            Ok(Replies {
+                path,
+                inbound: stream.rx,
+                token: stream.token,
+                endpoint: stream.endpoint,
+                name: stream.name,
+                version: stream.version,
+                first: None,
+                over: false,
+                deadline: own_limit.then(|| Box::pin(sleep_until(until))),
+                started,
+                client: self.clone(),
+            })
         };
-        let (endpoint, name, inbound, token) = match timeout_at(until, opened).await {
-            Ok(opened) => opened.map_err(|error| self.closed_or(error))?,
-            Err(_) => {
-                let reports = pool.reports();
-                return Err(Error::timeout(
-                    started.elapsed(),
-                    "an active endpoint",
-                    Outcome::NotApplied,
-                    None,
-                    reports,
-                ));
-            }
-        };
-        let own_limit = self.view().timeout.is_some();
-        Ok(Replies {
-            path,
-            inbound,
-            token,
-            endpoint,
-            name,
-            first: None,
-            over: false,
-            deadline: own_limit.then(|| Box::pin(sleep_until(until))),
-            started,
-            client: self.clone(),
-        })
+        match timeout_at(until, opened).await {
+            Ok(opened) => opened.map_err(|error| self.closed_or(error)),
+            Err(_) => Err(Error::timeout(
+                started.elapsed(),
+                "an active endpoint",
+                Outcome::NotApplied,
+                None,
+                pool.reports(),
+            )),
+        }
+    }
+
+    /// An error at once when no endpoint can be used and the view does not wait.
+    pub(crate) fn check_ready(&self, want: &Want<'_>) -> Result<()> {
+        let pool = self.pool();
+        if self.view().wait_ready || pool.pick(want).is_some() {
+            return Ok(());
+        }
+        Err(Error::no_active_endpoint(pool.reports()))
     }
 
     /// What an error of a connection is when it was the client that closed it.
-    fn closed_or(&self, error: Error) -> Error {
+    pub(crate) fn closed_or(&self, error: Error) -> Error {
         match error {
             Error::Connection(lost) if self.pool().is_closed() => Error::Closed {
                 outcome: lost.outcome,

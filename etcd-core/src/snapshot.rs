@@ -1,5 +1,8 @@
 //! A member's whole database, as a stream and as a file.
 
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
+
 use std::future::{Future, poll_fn};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;

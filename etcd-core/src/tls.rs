@@ -1,6 +1,8 @@
 //! How connections are encrypted, and how the two ends prove who they are.
 
 mod context;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod material;
 mod trust_all;
 

@@ -114,7 +114,8 @@ impl Observer {
             match (self.seen, &mut self.watcher) {
                 (None, _) => self.read().await?,
                 (Some(seen), None) => {
-                    let watch = Watch::from(self.range.clone()).start_revision(seen + 1);
+                    let watch =
+                        Watch::from(self.range.clone()).start_revision(seen.saturating_add(1));
                     match self.client.watch(watch.progress_notify()).await {
                         Ok(watcher) => self.watcher = Some(watcher),
                         Err(error) if error.is_compacted() => self.read().await?,

@@ -7,7 +7,8 @@
 //! | [`load`] | [`Load`](load::Load): workers that read and write while members fail, and a check of all they were told |
 //! | [`proxy`] | [`Proxy`](proxy::Proxy): a TCP proxy that blocks, delays, cuts and resets |
 //! | [`scripted`] | [`Scripted`](scripted::Scripted): a gRPC server that misbehaves, frame by frame |
-//! | [`tls`] | [`connect`](tls::connect) for plaintext and TLS alike, certificates of all kinds |
+//! | [`tls`] | certificates of all kinds; [`connect`] and [`builder`] make clients for plaintext and TLS alike |
+//! | [`versions`] | what the release under test lacks, asserted and noted |
 //! | [`wait`] | waiting for a condition in place of sleeping |
 //!
 //! Nothing here outlives the test: dropping a value ends what it started, and when the test process itself is killed, a
@@ -21,7 +22,10 @@ mod ports;
 pub mod proxy;
 pub mod scripted;
 pub mod tls;
+pub mod versions;
 pub mod wait;
+
+pub use tls::{builder, connect};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

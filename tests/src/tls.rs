@@ -27,7 +27,7 @@ pub fn by_default() -> bool {
 }
 
 /// The scheme of the endpoints of servers that speak TLS, or that do not.
-pub(crate) fn scheme(tls: bool) -> &'static str {
+pub fn scheme(tls: bool) -> &'static str {
     if tls { "https" } else { "http" }
 }
 

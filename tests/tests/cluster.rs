@@ -11,6 +11,7 @@ use std::time::Duration;
 use etcd_core::proto::etcdserverpb::{Member, MemberListRequest};
 use etcd_core::{Client, Error, EtcdError, Get};
 use etcd_tests::cluster::Cluster;
+use etcd_tests::versions::since;
 use etcd_tests::wait;
 
 /// For conditions that come true at once on an idle machine.
@@ -18,12 +19,20 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 async fn client(cluster: &Cluster) -> Client {
     let endpoints = cluster.endpoints();
-    let client = Client::builder().endpoints(endpoints).connect();
+    let client = etcd_tests::builder(endpoints).connect();
     client.await.unwrap()
 }
 
+/// As the leader knows them; etcd before 3.5 has no other list than what a member knows by itself.
 async fn members(client: &Client) -> Vec<Member> {
-    client.member_list().await.unwrap().members
+    let listed = match client.member_list().await {
+        Err(error) if error.is_unsupported() => {
+            let linearizable = false;
+            client.send(MemberListRequest { linearizable }).await
+        }
+        listed => listed,
+    };
+    listed.unwrap().members
 }
 
 async fn listed(client: &Client, id: u64) -> Option<Member> {
@@ -38,7 +47,8 @@ fn etcd(error: &Error) -> EtcdError {
 #[tokio::test]
 async fn the_member_list_names_every_member_with_its_urls() {
     let cluster = Cluster::start(3).await.unwrap();
-    let mut members = members(&client(&cluster).await).await;
+    let client = client(&cluster).await;
+    let mut members = members(&client).await;
     members.sort_by(|a, b| a.name.cmp(&b.name));
     let names: Vec<_> = members.iter().map(|member| &member.name[..]).collect();
     assert_eq!(names, ["m0", "m1", "m2"]);
@@ -46,6 +56,12 @@ async fn the_member_list_names_every_member_with_its_urls() {
         assert_eq!(member.client_urls, [cluster.endpoint(i)]);
         assert_eq!(member.peer_urls, [cluster.peer_url(i)]);
         assert!(!member.is_learner && member.id != 0);
+    }
+    let version = cluster.version(0).await.unwrap();
+    let listed = client.member_list().await;
+    if let Some(mut listed) = since((3, 5), version, "MemberList linearizable", listed) {
+        listed.members.sort_by(|a, b| a.name.cmp(&b.name));
+        assert_eq!(listed.members, members);
     }
 }
 
@@ -62,7 +78,11 @@ async fn without_a_leader_only_the_serializable_member_list_is_answered() {
     assert_eq!(serializable.await.unwrap().members.len(), 3);
     let linearizable = client.timeout(Duration::from_secs(2)).member_list().await;
     let error = linearizable.unwrap_err();
-    assert!(error.is_timeout() || error.is_no_leader(), "{error}");
+    if cluster.version(0).await.unwrap() >= (3, 5) {
+        assert!(error.is_timeout() || error.is_no_leader(), "{error}");
+    } else {
+        assert!(error.is_unsupported(), "{error}");
+    }
 }
 
 #[tokio::test]

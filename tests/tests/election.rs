@@ -19,7 +19,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 async fn client() -> (Client, Prefix) {
     let target = Target::get().await.unwrap();
-    let client = Client::connect(target.endpoints().join(",")).await.unwrap();
+    let client = etcd_tests::connect(target.endpoints().join(","))
+        .await
+        .unwrap();
     (client, target.prefix())
 }
 
@@ -66,7 +68,9 @@ async fn the_candidate_that_waits_is_elected_when_the_leader_resigns() {
     assert_eq!(value(&client.leader(&name).await.unwrap()), "one");
     assert!(!waiting.is_finished());
     client.resign(first.clone()).await.unwrap();
-    let second = waiting.await.unwrap().unwrap().leader.unwrap();
+    // Long before the first lease would expire.
+    let second = timeout(LIMIT / 2, waiting).await.unwrap();
+    let second = second.unwrap().unwrap().leader.unwrap();
     assert_eq!(value(&client.leader(&name).await.unwrap()), "two");
     assert!(second.rev > first.clone().unwrap().rev);
 

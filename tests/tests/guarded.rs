@@ -36,8 +36,8 @@ impl World {
         let cluster = Cluster::start(1).await.unwrap();
         let proxy = Proxy::start(cluster.address(0)).await.unwrap();
         World {
-            client: Client::connect(proxy.endpoint()).await.unwrap(),
-            other: Client::connect(cluster.endpoint(0)).await.unwrap(),
+            client: etcd_tests::connect(proxy.endpoint()).await.unwrap(),
+            other: etcd_tests::connect(cluster.endpoint(0)).await.unwrap(),
             cluster,
             proxy,
         }
@@ -273,7 +273,7 @@ async fn an_idempotent_view_does_not_repeat_a_put_under_a_condition() {
         _ => request.usual(),
     });
     let server = server.await.unwrap();
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     let error = client.idempotent().create("k", "v").await.unwrap_err();
     assert_eq!(error.outcome(), Outcome::Unknown);
     assert_eq!(server.seen(TxnRequest::PATH), 1);
@@ -301,7 +301,7 @@ async fn a_put_that_was_applied_without_space_is_seen() {
             _ => request.usual(),
         });
         let server = server.await.unwrap();
-        let client = Client::connect(server.endpoint()).await.unwrap();
+        let client = etcd_tests::connect(server.endpoint()).await.unwrap();
         let result = client.guarded_put(Put::new("k", "mine"), Guard::Absent);
         let result = result.await;
         if applied {
@@ -323,7 +323,7 @@ async fn a_refusal_without_a_read_is_a_refusal() {
         _ => request.usual(),
     });
     let server = server.await.unwrap();
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     assert_eq!(found(client.create("k", "v").await), None);
 }
 

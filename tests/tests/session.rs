@@ -20,7 +20,9 @@ const TTL: Duration = Duration::from_secs(3);
 /// A client of the shared cluster, and a prefix for the keys of one test.
 async fn client() -> (Client, Prefix) {
     let target = Target::get().await.unwrap();
-    let client = Client::connect(target.endpoints().join(",")).await.unwrap();
+    let client = etcd_tests::connect(target.endpoints().join(","))
+        .await
+        .unwrap();
     (client, target.prefix())
 }
 
@@ -157,7 +159,7 @@ async fn a_session_that_is_cut_off_is_lost_before_etcd_deletes_its_keys() {
     let (direct, prefix) = client().await;
     let target = Target::get().await.unwrap();
     let proxy = Proxy::start(&target.endpoints()[0]).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     let session = Session::new(&client, TTL).await.unwrap();
     let key = prefix.key("k");
     attach(&session, &key).await;

@@ -56,8 +56,8 @@ async fn read(watcher: &mut Watcher, last: i64) -> usize {
 #[tokio::test]
 async fn an_unread_watch_holds_its_queue_and_not_the_200_megabytes_that_come() {
     let cluster = Cluster::start(1).await.unwrap();
-    let client = Client::connect(cluster.endpoint(0)).await.unwrap();
-    let writer = Client::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
+    let writer = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
     // What a first value costs is not what is asked.
     let first = writer.put("k", vec![1; SIZE]).await.unwrap().revision() + 1;
     let mut live = client.watch("k").await.unwrap();

@@ -46,6 +46,22 @@ const STEPS: &[Step] = &[
         "clippy --workspace --all-targets --all-features -- -D warnings",
     ),
     step("tests", "test --workspace"),
+    // etcd serves HTTP/2 with another implementation where it does so over TLS.
+    Step {
+        env: &[("ETCD_TESTS_TLS", "1")],
+        ..step(
+            "connections, pool and failover over TLS",
+            "test -p etcd-tests --test calls --test outcome --test reads --test channel --test failover --test reconnect --test liveness --test kv --test txn",
+        )
+    },
+    step(
+        "TLS by aws-lc-rs",
+        "test -p etcd-tests --features aws-lc-rs --test tls",
+    ),
+    step(
+        "older releases of etcd",
+        "xtask test --etcd 3.4.45 --etcd 3.5.34 --etcd 3.6.15 --suite every_rpc --suite versions",
+    ),
     Step {
         env: &[("RUSTDOCFLAGS", "-D warnings")],
         ..step("documentation", "doc --workspace --no-deps")

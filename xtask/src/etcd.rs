@@ -10,8 +10,10 @@ use anyhow::{Context, Result, bail};
 use crate::ci::cargo;
 use crate::codegen::root;
 
+/// The versions that the suites are run on, ascending.
+pub(crate) const VERSIONS: [&str; 4] = ["3.4.45", "3.5.34", "3.6.15", BUILT_IN];
 /// The version that `etcd-tests` depends on. One graph of packages can hold only one.
-const BUILT_IN: &str = "3.7.2";
+pub(crate) const BUILT_IN: &str = "3.7.2";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -49,16 +51,16 @@ pub(crate) fn program<'a>(
 
 /// The path of another version's etcd, downloaded by cargo: a package outside the workspace depends on that version and
 /// prints where it is.
-fn fetch(version: &str) -> Result<PathBuf> {
+pub(crate) fn fetch(version: &str) -> Result<PathBuf> {
     let plain = |c: char| c.is_ascii_alphanumeric() || ".-".contains(c);
     if !version.starts_with(|c: char| c.is_ascii_digit()) || !version.chars().all(plain) {
-        bail!("--version takes a release such as 3.6.15, not {version:?}");
+        bail!("a version is a release such as 3.6.15, not {version:?}");
     }
-    let package = target_dir()?.join("etcd").join(version);
+    let package = dir(version)?;
     write(&package, "Cargo.toml", &manifest(version))?;
     write(&package, "src/main.rs", PRINT_PATH)?;
     let output = Command::new(cargo())
-        .args(["run", "--manifest-path"])
+        .args(["run", "--quiet", "--manifest-path"])
         .arg(package.join("Cargo.toml"))
         .arg("--target-dir")
         .arg(package.join("target"))
@@ -105,6 +107,11 @@ fn write(package: &Path, name: &str, text: &str) -> Result<()> {
         .map_or(Ok(()), fs::create_dir_all)
         .and_then(|()| fs::write(&path, text))
         .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Where the files about a version are.
+pub(crate) fn dir(version: &str) -> Result<PathBuf> {
+    Ok(target_dir()?.join("etcd").join(version))
 }
 
 /// Where cargo puts what it builds.

@@ -6,6 +6,9 @@ mod ci;
 mod codegen;
 mod demo;
 mod etcd;
+mod fuzz;
+mod readme;
+mod test;
 
 use clap::Parser;
 
@@ -20,6 +23,10 @@ enum Command {
     Demo(demo::Args),
     /// Run a real etcd cluster in the foreground, until Ctrl-C
     Etcd(etcd::Args),
+    /// Run the suites that talk to a real etcd on chosen releases of it, and tell what each of them lacks
+    Test(test::Args),
+    /// Look for inputs that break what reads the wire (needs a C++ compiler)
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -28,5 +35,7 @@ fn main() -> anyhow::Result<()> {
         Command::Codegen(args) => codegen::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Etcd(args) => etcd::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
     }
 }

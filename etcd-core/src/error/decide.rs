@@ -13,6 +13,8 @@ pub(crate) enum Decision {
     NextEndpoint,
     /// Try another endpoint after a delay.
     AfterDelay,
+    /// Try at once on an endpoint that has not been asked yet; when all have, the error is the result.
+    Elsewhere,
     /// Get a new token, then try again.
     Reauthenticate,
 }
@@ -28,6 +30,8 @@ pub(crate) fn decide(error: &Error, may_repeat: bool) -> Decision {
         Error::Server(e) => e.kind.decision().unwrap_or_else(|| by_code(e.code)),
         // A gateway's error page, or a member that cannot be understood: others may do better, but not by being hammered.
         Error::Protocol(_) => Decision::AfterDelay,
+        // Another member may be of another version.
+        Error::Unsupported(_) => Decision::Elsewhere,
         Error::Config(_)
         | Error::InvalidRequest(_)
         | Error::NoActiveEndpoint(_)
@@ -153,6 +157,11 @@ mod tests {
             ),
             (status(Code::ResourceExhausted, large), Fail, Fail),
             (Error::protocol("e", "HTTP status 502"), AfterDelay, Fail),
+            (
+                Error::unsupported("e", "/s/M", None, "unknown method M"),
+                Elsewhere,
+                Elsewhere,
+            ),
             (Error::invalid_request("key is empty"), Fail, Fail),
             (Error::reply_too_large("e", 1), Fail, Fail),
             (Error::Closed { outcome }, Fail, Fail),

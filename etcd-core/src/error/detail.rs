@@ -154,6 +154,38 @@ impl fmt::Display for ConnectionLost {
     }
 }
 
+/// What an endpoint's etcd lacks.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Unsupported {
+    /// The endpoint's URL.
+    pub endpoint: Arc<str>,
+    /// The path of the RPC, such as `/etcdserverpb.KV/RangeStream`.
+    pub rpc: &'static str,
+    /// The version that the endpoint told when it was connected, such as `3.6.15`; `None` if it told none, as some do only to
+    /// a user who may see it.
+    pub version: Option<Arc<str>>,
+    /// What the server answered, or what this client did not send because the server would have passed over it.
+    pub reason: String,
+    /// What is known about the write: it was not applied here, but an earlier attempt elsewhere may have been.
+    pub outcome: Outcome,
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = self.version.as_deref().unwrap_or("of unknown version");
+        write!(
+            f,
+            "{}: etcd {} does not support this {}: {}{}",
+            self.endpoint,
+            Line(version),
+            self.rpc.rsplit('/').next().unwrap_or(self.rpc),
+            Line(&self.reason),
+            known(self.outcome)
+        )
+    }
+}
+
 /// A reply that the protocol does not allow.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -318,6 +350,7 @@ impl fmt::Display for LostReason {
 impl std::error::Error for InvalidOption {}
 impl std::error::Error for Unreachable {}
 impl std::error::Error for TimedOut {}
+impl std::error::Error for Unsupported {}
 impl std::error::Error for BadReply {}
 impl std::error::Error for TooLarge {}
 impl std::error::Error for ClusterChanged {}

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    BadReply, ClusterChanged, Code, ConnectionLost, EndpointReport, Error, FileFailed,
-    InvalidOption, LoginFailed, Outcome, ServerError, TimedOut, TooLarge, Unreachable,
+    BadReply, ClusterChanged, Code, ConnectionLost, EndpointReport, Error, EtcdError, FileFailed,
+    InvalidOption, LoginFailed, Outcome, ServerError, TimedOut, TooLarge, Unreachable, Unsupported,
 };
 
 impl Error {
@@ -83,6 +83,36 @@ impl Error {
         )))
     }
 
+    /// `reason` is the server's answer, or what it would pass over.
+    pub(crate) fn unsupported(
+        endpoint: impl Into<Arc<str>>,
+        rpc: &'static str,
+        version: Option<Arc<str>>,
+        reason: impl Into<String>,
+    ) -> Self {
+        Error::Unsupported(Arc::new(Unsupported {
+            endpoint: endpoint.into(),
+            rpc,
+            version,
+            reason: reason.into(),
+            outcome: Outcome::NotApplied,
+        }))
+    }
+
+    /// The same error, of a call of `rpc` to an endpoint of `version`: the answer `Unimplemented`, unless it is one of etcd's
+    /// own errors, says that the endpoint lacks it.
+    pub(crate) fn of_rpc(self, rpc: &'static str, version: Option<&Arc<str>>) -> Self {
+        match &self {
+            Error::Server(e)
+                if e.code == Code::Unimplemented && e.kind == EtcdError::Unrecognised =>
+            {
+                let endpoint = e.endpoint.clone();
+                Self::unsupported(endpoint, rpc, version.cloned(), &*e.message)
+            }
+            _ => self,
+        }
+    }
+
     pub(crate) fn protocol(endpoint: impl Into<Arc<str>>, reason: impl Into<String>) -> Self {
         Error::Protocol(Arc::new(BadReply {
             endpoint: endpoint.into(),
@@ -147,6 +177,7 @@ impl Error {
             Error::Timeout(e) => &mut Arc::make_mut(e).outcome,
             Error::Connection(e) => &mut Arc::make_mut(e).outcome,
             Error::Server(e) => &mut Arc::make_mut(e).outcome,
+            Error::Unsupported(e) => &mut Arc::make_mut(e).outcome,
             Error::Closed { outcome } => outcome,
             Error::Config(_)
             | Error::InvalidRequest(_)

@@ -7,6 +7,8 @@
 mod code;
 mod decide;
 mod detail;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod make;
 mod server;
 mod tls;
@@ -18,7 +20,7 @@ pub(crate) use decide::{Decision, decide};
 pub(crate) use detail::Cause;
 pub use detail::{
     BadReply, ClusterChanged, ConnectionLost, EndpointReport, FileFailed, InvalidOption,
-    LoginFailed, LostReason, TimedOut, TooLarge, Unreachable,
+    LoginFailed, LostReason, TimedOut, TooLarge, Unreachable, Unsupported,
 };
 pub use server::{EtcdError, ServerError};
 pub use tls::TlsError;
@@ -75,6 +77,13 @@ pub enum Error {
     /// etcd, or something between, answered with an error status.
     #[error(transparent)]
     Server(Arc<ServerError>),
+
+    /// The endpoint's etcd lacks this RPC or what was asked of it, as older releases do. It was not done.
+    ///
+    /// Found out anew for each endpoint and call: where the members are of several releases, as during a rolling upgrade,
+    /// the call goes to one that can, unless the view is bound to one endpoint.
+    #[error(transparent)]
+    Unsupported(Arc<Unsupported>),
 
     /// The reply was not what the protocol allows: undecodable, a field missing, an HTTP status other than 200.
     #[error(transparent)]
@@ -139,6 +148,7 @@ impl Error {
     /// |---|---|
     /// | `Config`, `InvalidRequest`, `Login`, `File`, `Compacted`, `Lagged`, `LeaseLost` | `NotApplied`: nothing was sent |
     /// | `NoActiveEndpoint`, `Timeout`, `Connection`, `Closed` | `NotApplied` until the request may have reached a server, then `Unknown` |
+    /// | `Unsupported` | `NotApplied` |
     /// | `Server` | by etcd's message, see [`EtcdError::outcome`]; `Unknown` for any other message |
     /// | `Protocol`, `TooLarge`, `ClusterChanged` | `Unknown` |
     ///
@@ -158,6 +168,7 @@ impl Error {
             Error::Timeout(e) => e.outcome,
             Error::Connection(e) => e.outcome,
             Error::Server(e) => e.outcome,
+            Error::Unsupported(e) => e.outcome,
             Error::Closed { outcome } => *outcome,
         }
     }
@@ -169,6 +180,7 @@ impl Error {
             Error::Timeout(e) => e.endpoint.as_deref(),
             Error::Connection(e) => Some(&e.endpoint),
             Error::Server(e) => Some(&e.endpoint),
+            Error::Unsupported(e) => Some(&e.endpoint),
             Error::Protocol(e) => Some(&e.endpoint),
             Error::TooLarge(e) => Some(&e.endpoint),
             Error::ClusterChanged(e) => Some(&e.endpoint),
@@ -184,10 +196,14 @@ impl Error {
         }
     }
 
-    /// The gRPC status code that the server answered with. Codes differ between releases of etcd; prefer [`Error::etcd`].
+    /// The gRPC status code that the server answered with, [`Code::Unimplemented`] for [`Error::Unsupported`]. Codes differ
+    /// between releases of etcd; prefer [`Error::etcd`].
     #[must_use]
     pub fn code(&self) -> Option<Code> {
-        self.server().map(|e| e.code)
+        match self {
+            Error::Unsupported(_) => Some(Code::Unimplemented),
+            _ => self.server().map(|e| e.code),
+        }
     }
 
     /// Which of etcd's own errors the server answered with, recognised by its message.
@@ -302,6 +318,12 @@ impl Error {
     #[must_use]
     pub fn is_too_many_requests(&self) -> bool {
         self.etcd() == Some(EtcdError::TooManyRequests)
+    }
+
+    /// The endpoint's etcd lacks what was asked of it; a newer one may have it.
+    #[must_use]
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self, Error::Unsupported(_))
     }
 
     /// The client was closed.

@@ -25,9 +25,13 @@ macro_rules! messages {
         }
 
         impl EtcdError {
-            /// Every error that has a message of its own.
-            #[cfg(test)]
-            pub(super) const ALL: &'static [Self] = &[$(Self::$name,)*];
+            /// Every error that has a message of its own: all but [`EtcdError::Unrecognised`]. A later release may have more.
+            ///
+            /// ```
+            /// use etcd_core::EtcdError;
+            /// assert!(EtcdError::ALL.iter().all(|error| error.message().is_some()));
+            /// ```
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
             /// The message as etcd 3.7 writes it, without `etcdserver: `. `None` for [`EtcdError::Unrecognised`].
             #[must_use]

@@ -185,6 +185,7 @@ fn an_earlier_attempt_that_may_have_been_applied_makes_the_call_unknown() {
         ),
         Error::connection(A, Outcome::NotApplied, "refused"),
         Error::from_status(A, Code::Unavailable, "etcdserver: no leader"),
+        Error::unsupported(A, "/s/M", None, "unknown method M"),
         Error::Closed {
             outcome: Outcome::NotApplied,
         },
@@ -215,7 +216,7 @@ fn an_earlier_attempt_that_may_have_been_applied_makes_the_call_unknown() {
 }
 
 #[test]
-fn a_connection_error_keeps_its_source() {
+fn errors_of_a_connection_and_of_a_file_keep_their_source() {
     let io = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
     let error = Error::connection(A, Outcome::NotApplied, io);
     let source = error
@@ -226,6 +227,32 @@ fn a_connection_error_keeps_its_source() {
         Some(std::io::ErrorKind::ConnectionRefused)
     );
     assert_eq!(error.endpoint(), Some(A));
+
+    let io = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    let error = Error::file("db".as_ref(), "write", io);
+    let source = error
+        .source()
+        .and_then(|e| e.downcast_ref::<std::io::Error>());
+    assert_eq!(
+        source.map(std::io::Error::kind),
+        Some(std::io::ErrorKind::StorageFull)
+    );
+}
+
+#[test]
+fn an_rpc_that_is_not_implemented_is_unsupported_unless_etcd_has_a_word_for_it() {
+    let version = Some(Arc::from("3.6.15"));
+    let of = |code, message| Error::from_status(A, code, message).of_rpc("/s/M", version.as_ref());
+    let unknown = of(Code::Unimplemented, "unknown method\nM");
+    assert!(unknown.is_unsupported());
+    assert_eq!(unknown.endpoint(), Some(A));
+    assert_eq!(
+        unknown.to_string(),
+        r"http://a:2379: etcd 3.6.15 does not support this M: unknown method\nM; nothing was applied"
+    );
+    let known = of(Code::Unimplemented, "etcdserver: not capable");
+    assert_eq!(known.etcd(), Some(EtcdError::NotCapable));
+    assert!(!of(Code::Unknown, "unknown method M").is_unsupported());
 }
 
 #[test]

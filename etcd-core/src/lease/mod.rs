@@ -1,5 +1,7 @@
 //! Leases: granted, kept alive, revoked, and known to be lost in time.
 
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod handle;
 pub(crate) mod keeper;
 mod once;

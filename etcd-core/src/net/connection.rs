@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::client::SendRequest;
+use h2::SendStream;
+use h2::client::{ResponseFuture, SendRequest};
 use http::uri::Scheme;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
@@ -66,6 +67,8 @@ pub(super) struct Shared {
     pub(super) in_flight: AtomicUsize,
     /// Bidirectional streams open.
     pub(super) streams: AtomicUsize,
+    /// Of these, the exchanges whose answer has not begun: they wait as calls do.
+    pub(super) waiting: AtomicUsize,
     /// Somebody suspects the endpoint: find out whether this connection still answers.
     pub(super) probe: AtomicBool,
     /// No new calls: the server said GOAWAY, or the stream ids run out.
@@ -185,6 +188,17 @@ impl Connection {
         path: &'static str,
         metadata: &Metadata,
     ) -> Result<(Outbound, Inbound)> {
+        let (response, send) = self
+            .start_stream(|heads| heads.request(path, metadata))
+            .await?;
+        Ok(super::stream::new(send, response, self.0.0.clone()))
+    }
+
+    /// A new stream, of which HTTP/2 has the head and nothing else.
+    pub(super) async fn start_stream(
+        &self,
+        head: impl FnOnce(&mut Heads) -> http::Request<()>,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>)> {
         let shared = &self.0.0;
         let Some(sender) = shared.queue().sender.clone() else {
             return Err(shared.error(Outcome::NotApplied));
@@ -195,9 +209,8 @@ impl Connection {
             shared.error(Outcome::NotApplied)
         };
         let mut sender = sender.ready().await.map_err(lost)?;
-        let request = shared.request(path, metadata);
-        let (response, send) = sender.send_request(request, false).map_err(lost)?;
-        Ok(super::stream::new(send, response, shared.clone()))
+        let request = head(&mut shared.heads());
+        sender.send_request(request, false).map_err(lost)
     }
 
     /// Asks the task to find out whether the server still answers on this connection.
@@ -213,6 +226,10 @@ impl Connection {
 
     pub(crate) fn condition(&self) -> watch::Receiver<Condition> {
         self.0.0.condition.subscribe()
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0.0
     }
 
     /// The endpoint's URL.
@@ -273,6 +290,7 @@ impl Shared {
             rtt: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
             probe: AtomicBool::new(false),
             retiring: AtomicBool::new(false),
             queue: Mutex::new(Queue {
@@ -361,10 +379,21 @@ impl Shared {
     }
 
     pub(super) fn request(&self, path: &'static str, metadata: &Metadata) -> http::Request<()> {
-        self.heads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .request(path, metadata)
+        self.heads().request(path, metadata)
+    }
+
+    fn heads(&self) -> MutexGuard<'_, Heads> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The error of a stream, with the reason why the whole connection ended if it did.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        match (&error, self.cause.get()) {
+            (Error::Connection(lost), Some(cause)) => {
+                Error::connection(self.name.clone(), lost.outcome, cause.as_str())
+            }
+            _ => error,
+        }
     }
 
     pub(super) fn error(&self, outcome: Outcome) -> Error {

@@ -239,7 +239,7 @@ where
     /// Looks at what arrived and whether the server still answers.
     fn feel_pulse(&mut self, cx: &mut Context<'_>) -> Result<(), String> {
         let load = Load {
-            calls: self.calls.len(),
+            calls: self.calls.len() + self.shared.waiting.load(Ordering::Relaxed),
             streams: self.shared.streams.load(Ordering::Relaxed),
         };
         let probe = self.shared.probe.swap(false, Ordering::SeqCst);

@@ -183,13 +183,14 @@ fn read(text: &str, client_tls: bool) -> Result<Endpoint, Wrong> {
 /// The scheme in lower case, if there is one, and what follows. Socket paths are also written without slashes,
 /// `unix:etcd.sock`.
 fn split_scheme(text: &str) -> (Option<String>, &str) {
-    let parts = text.split_once("://").or_else(|| {
-        let (scheme, path) = text.split_once(':')?;
+    // First, since a path may hold anything.
+    let socket = text.split_once(':').and_then(|(scheme, path)| {
         let is_unix = ["unix", "unixs"]
             .iter()
             .any(|s| scheme.eq_ignore_ascii_case(s));
-        is_unix.then_some((scheme, path))
+        is_unix.then(|| (scheme, path.strip_prefix("//").unwrap_or(path)))
     });
+    let parts = socket.or_else(|| text.split_once("://"));
     match parts {
         Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()), rest),
         None => (None, text),

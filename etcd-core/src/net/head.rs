@@ -7,6 +7,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri, Version};
 
 use super::headers::Headers;
+use super::raw::RawHead;
 use super::token::Token;
 
 /// Asks the member to refuse, and to end streams, while it knows no leader.
@@ -55,26 +56,51 @@ impl Heads {
 
     /// The head of a request for `path`, such as `/etcdserverpb.KV/Range`.
     pub(super) fn request(&mut self, path: &'static str, metadata: &Metadata) -> Request<()> {
-        let uri = self.uris.entry(path).or_insert_with(|| {
-            let mut parts = http::uri::Parts::default();
-            parts.scheme = Some(self.scheme.clone());
-            parts.authority = Some(self.authority.clone());
-            parts.path_and_query = Some(PathAndQuery::from_static(path));
-            Uri::from_parts(parts).unwrap_or_default()
-        });
-        let mut request = Request::new(());
-        *request.method_mut() = Method::POST;
-        *request.version_mut() = Version::HTTP_2;
-        *request.uri_mut() = uri.clone();
-        *request.headers_mut() = if metadata.require_leader {
+        let uri = match self.uris.get(path) {
+            Some(uri) => uri.clone(),
+            None => {
+                let uri = self.uri(PathAndQuery::from_static(path));
+                self.uris.insert(path, uri.clone());
+                uri
+            }
+        };
+        post(uri, self.headers(metadata))
+    }
+
+    /// The head of somebody else's request, whose headers come before ours.
+    pub(super) fn raw(&self, head: &RawHead, metadata: &Metadata) -> Request<()> {
+        let mut headers = self.headers(metadata);
+        head.lay_over(&mut headers);
+        post(self.uri(head.path().clone()), headers)
+    }
+
+    fn uri(&self, path: PathAndQuery) -> Uri {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path);
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+
+    fn headers(&self, metadata: &Metadata) -> HeaderMap {
+        let headers = if metadata.require_leader {
             &self.with_leader
         } else {
             &self.plain
-        }
-        .clone();
+        };
+        let mut headers = headers.clone();
         if let Some(token) = metadata.token.header() {
-            request.headers_mut().insert(TOKEN, token.clone());
+            headers.insert(TOKEN, token.clone());
         }
-        request
+        headers
     }
+}
+
+fn post(uri: Uri, headers: HeaderMap) -> Request<()> {
+    let mut request = Request::new(());
+    *request.method_mut() = Method::POST;
+    *request.version_mut() = Version::HTTP_2;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    request
 }

@@ -6,9 +6,11 @@
 //! - a lost connection of which not a byte of our HEADERS reached the kernel: not processed;
 //! - everything else, including protocol errors that our own side found: unknown.
 
+use std::sync::Arc;
+
 use h2::Reason;
 
-use crate::error::Outcome;
+use crate::error::{Error, Outcome};
 
 /// Is the request certainly unprocessed, whatever became of the connection?
 pub(crate) fn of_stream_error(error: &h2::Error, received_anything: bool) -> Outcome {
@@ -35,6 +37,22 @@ pub(crate) fn of_lost_connection(
     } else {
         Outcome::NotApplied
     }
+}
+
+/// The error of a stream that ended so. `received`: anything at all came on it; `written`: a byte of its request reached the
+/// kernel.
+pub(super) fn error(
+    error: &h2::Error,
+    endpoint: &Arc<str>,
+    received: bool,
+    written: bool,
+) -> Error {
+    let known = if error.is_io() {
+        of_lost_connection(error, received, written)
+    } else {
+        of_stream_error(error, received)
+    };
+    Error::connection(endpoint.clone(), known, describe(error))
 }
 
 /// One line for people: h2 hides the useful part in its source.

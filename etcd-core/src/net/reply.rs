@@ -93,14 +93,7 @@ impl Reply {
         match ended {
             Ended::Status(code, message) => Error::from_status(endpoint.clone(), code, message),
             Ended::Bad(reason) => Error::protocol(endpoint.clone(), reason),
-            Ended::Http2(error) => {
-                let known = if error.is_io() {
-                    outcome::of_lost_connection(&error, self.received, written)
-                } else {
-                    outcome::of_stream_error(&error, self.received)
-                };
-                Error::connection(endpoint.clone(), known, outcome::describe(&error))
-            }
+            Ended::Http2(error) => outcome::error(&error, endpoint, self.received, written),
         }
     }
 

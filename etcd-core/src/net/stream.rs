@@ -30,16 +30,14 @@ pub(crate) struct Inbound {
 }
 
 /// Counts the stream as long as it lives: PINGs are only sent while streams are open.
-struct Open(Arc<Shared>);
+pub(super) struct Open(pub(super) Arc<Shared>);
 
 pub(super) fn new(
     send: SendStream<Bytes>,
     response: ResponseFuture,
     shared: Arc<Shared>,
 ) -> (Outbound, Inbound) {
-    shared.streams.fetch_add(1, Ordering::Relaxed);
-    shared.wake.announce();
-    let open = Arc::new(Open(shared));
+    let open = Arc::new(Open::new(shared));
     let outbound = Outbound {
         send,
         open: open.clone(),
@@ -52,6 +50,14 @@ pub(super) fn new(
             open,
         },
     )
+}
+
+impl Open {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        shared.streams.fetch_add(1, Ordering::Relaxed);
+        shared.wake.announce();
+        Self(shared)
+    }
 }
 
 impl Drop for Open {
@@ -107,9 +113,13 @@ impl Inbound {
     /// `Error::Server` for any other status, `Error::Connection` when the connection is lost, `Error::Protocol` for a
     /// reply that breaks gRPC's rules.
     pub(crate) async fn part(&mut self) -> Result<Option<Part>> {
-        poll_fn(|cx| self.reply.poll_part(cx))
-            .await
-            .map_err(|ended| self.error(ended))
+        poll_fn(|cx| self.poll_part(cx)).await
+    }
+
+    /// [`part`](Self::part), for those who are polled themselves.
+    pub(crate) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
+        let polled = self.reply.poll_part(cx);
+        polled.map(|part| part.map_err(|ended| self.error(ended)))
     }
 
     /// The next whole message, of at most `limit` bytes. Cancel safe.
@@ -147,12 +157,6 @@ impl Inbound {
 
     fn error(&self, ended: Ended) -> Error {
         let shared = &self.open.0;
-        let error = self.reply.error(ended, &shared.name, true);
-        match (&error, shared.cause.get()) {
-            (Error::Connection(e), Some(cause)) => {
-                Error::connection(shared.name.clone(), e.outcome, cause.as_str())
-            }
-            _ => error,
-        }
+        shared.explain(self.reply.error(ended, &shared.name, true))
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::state::{EndpointId, Generation, Member};
-use super::{Inner, Lane, Link, Picked, Pool, PoolOptions, Version};
+use super::{Health, Inner, Lane, Link, Picked, Pool, PoolOptions, Version};
 use crate::error::{Error, Outcome, Result};
 use crate::net::endpoint::Endpoint;
 use crate::net::ping::PingOptions;
@@ -89,18 +89,18 @@ async fn attempt(
 ) {
     let result = async {
         let calls = connect(&endpoint, ping, &options).await?;
-        let member = first_reply(&calls, &options).await?;
-        Ok::<_, Error>((calls, member))
+        let status = first_reply(&calls, &options).await?;
+        Ok::<_, Error>((calls, status))
     };
     let result = result.await;
     let Some(strong) = pool.upgrade() else { return };
     match result {
-        Ok((calls, member)) => {
+        Ok((calls, status)) => {
             let condition = calls.condition();
-            let Some(generation) = strong.add(id, &calls, member) else {
+            let Some(generation) = strong.add(id, &calls, &status) else {
                 return;
             };
-            tracing::debug!(%endpoint, rtt = ?calls.rtt(), "endpoint active");
+            tracing::debug!(%endpoint, version = status.version, rtt = ?calls.rtt(), "endpoint active");
             drop((strong, calls));
             watch_calls(pool, id, generation, condition).await;
         }
@@ -145,15 +145,16 @@ async fn connect(
     }
 }
 
-/// Any gRPC reply shows that etcd serves here; a Status reply also tells its version, who the member is and who leads.
-async fn first_reply(calls: &Connection, options: &PoolOptions) -> Result<Member> {
+/// Any gRPC reply shows that etcd serves here; a Status reply also tells its version, who the member is and who leads. Without
+/// one, nothing is known of that.
+async fn first_reply(calls: &Connection, options: &PoolOptions) -> Result<StatusResponse> {
     let limit = options.connect_timeout;
     match timeout(limit, status(calls, options)).await {
         Ok(Ok(status)) => match too_old(&status, options) {
             Some(cause) => Err(Error::connection(calls.name(), Outcome::NotApplied, cause)),
-            None => Ok(member(&status)),
+            None => Ok(status),
         },
-        Ok(Err(Error::Server(_))) => Ok(Member::default()),
+        Ok(Err(Error::Server(_))) => Ok(StatusResponse::default()),
         Ok(Err(error)) => Err(error),
         Err(_) => {
             let cause = format!("HTTP/2 connected, but no reply from etcd within {limit:?}");
@@ -257,14 +258,17 @@ async fn watch_streams(
     let _ = condition
         .wait_for(|condition| *condition != Condition::Alive)
         .await;
-    if let Some(pool) = pool.upgrade()
-        && let Some(link) = pool
-            .lock()
-            .links
-            .get(&id)
-            .filter(|link| link.generation == generation)
-    {
-        link.calls.probe();
+    let Some(pool) = pool.upgrade() else { return };
+    let calls = {
+        let inner = pool.lock();
+        let link = inner.links.get(&id);
+        link.filter(|link| link.generation == generation)
+            .map(|link| link.calls.clone())
+    };
+    if let Some(calls) = calls {
+        calls.probe();
+        // Where no call waits for it, nobody knows.
+        ask_status(&pool, id, generation, calls);
     }
 }
 
@@ -305,8 +309,15 @@ impl Pool {
     }
 
     /// Takes a new connection into use.
-    fn add(&self, id: EndpointId, calls: &Connection, member: Member) -> Option<Generation> {
+    fn add(
+        &self,
+        id: EndpointId,
+        calls: &Connection,
+        status: &StatusResponse,
+    ) -> Option<Generation> {
         let now = Instant::now().into_std();
+        let member = member(status);
+        let told = Some(&*status.version).filter(|version| !version.is_empty());
         let leaderless = member.id != 0 && member.leader == 0;
         let mut inner = self.lock();
         if self.is_closed() {
@@ -318,6 +329,7 @@ impl Pool {
             Link {
                 generation,
                 calls: calls.clone(),
+                version: told.map(Arc::from),
                 streams: Arc::default(),
                 bulk: Arc::default(),
             },
@@ -328,6 +340,32 @@ impl Pool {
         drop(inner);
         self.wake();
         Some(generation)
+    }
+
+    /// Goes on with `connecting` unless the endpoint, which answered so far, is found to be silent meanwhile. Where no call
+    /// waits for it nobody knows, so it is asked.
+    async fn unless_silent<T>(
+        &self,
+        picked: &Picked,
+        connecting: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let mut health = Health(picked.connection.condition());
+        if health.is_troubled() {
+            return connecting.await;
+        }
+        ask_status(
+            self,
+            picked.id,
+            picked.generation,
+            picked.connection.clone(),
+        );
+        tokio::select! {
+            connected = connecting => connected,
+            () = health.troubled() => {
+                let cause = "the endpoint went silent or was lost";
+                Err(Error::connection(picked.name.clone(), Outcome::NotApplied, cause))
+            }
+        }
     }
 
     /// A connection for streams beside the picked one for calls, opened if need be.
@@ -354,7 +392,8 @@ impl Pool {
             (cell.clone(), endpoint, ping)
         };
         let connection = cell.get_or_try_init(|| async {
-            let connection = connect(&endpoint, ping, &self.options).await?;
+            let connecting = connect(&endpoint, ping, &self.options);
+            let connection = self.unless_silent(picked, connecting).await?;
             tokio::spawn(unless_closed(
                 self.closed.subscribe(),
                 watch_streams(

@@ -8,6 +8,7 @@ pub(crate) mod state;
 mod version;
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ struct Inner {
 struct Link {
     generation: Generation,
     calls: Connection,
+    /// The version of etcd that answers here, if it told one.
+    version: Option<Arc<str>>,
     /// Opened with the first stream of its kind, once for all that ask at the same time.
     streams: Arc<OnceCell<Connection>>,
     bulk: Arc<OnceCell<Connection>>,
@@ -86,6 +89,8 @@ pub(crate) struct Picked {
     pub(crate) id: EndpointId,
     pub(crate) generation: Generation,
     pub(crate) name: Arc<str>,
+    /// The version of etcd that answers there, if it told one.
+    pub(crate) version: Option<Arc<str>>,
     pub(crate) connection: Connection,
 }
 
@@ -100,6 +105,7 @@ pub(crate) enum Prefer {
 pub(crate) struct OpenStream {
     pub(crate) endpoint: EndpointId,
     pub(crate) name: Arc<str>,
+    pub(crate) version: Option<Arc<str>>,
     pub(crate) tx: Outbound,
     pub(crate) rx: Inbound,
     pub(crate) health: Health,
@@ -163,11 +169,11 @@ impl Pool {
             let link = links.get(&id)?;
             if link.calls.is_open() {
                 let (generation, connection) = (link.generation, link.calls.clone());
-                let name = connection.name();
                 return Some(Picked {
                     id,
                     generation,
-                    name,
+                    name: connection.name(),
+                    version: link.version.clone(),
                     connection,
                 });
             }
@@ -175,6 +181,12 @@ impl Pool {
             let (generation, cause) = (link.generation, link.calls.cause());
             self.lose(&mut inner, id, generation, &cause);
         }
+    }
+
+    /// Could `want` be served by an endpoint that it does not avoid?
+    pub(crate) fn has_untried(&self, want: &Want<'_>) -> bool {
+        let picked = self.pick(want);
+        picked.is_some_and(|picked| !want.avoid.contains(&picked.id))
     }
 
     /// Like [`pick`](Self::pick), waiting for an endpoint. The caller bounds the time.
@@ -229,6 +241,7 @@ impl Pool {
         pinned: Option<EndpointId>,
         metadata: &Metadata,
     ) -> Result<OpenStream> {
+        let avoid = avoid.into_iter().collect();
         self.open_in(Lane::Streams, path, prefer, avoid, pinned, metadata)
             .await
     }
@@ -239,52 +252,64 @@ impl Pool {
         lane: Lane,
         path: &'static str,
         prefer: Prefer,
-        avoid: Option<EndpointId>,
+        avoid: Vec<EndpointId>,
         pinned: Option<EndpointId>,
         metadata: &Metadata,
     ) -> Result<OpenStream> {
-        let mut avoid: Vec<EndpointId> = avoid.into_iter().collect();
-        let mut backoff = Backoff::new(Duration::from_millis(50), 2.0, Duration::from_secs(1));
-        loop {
-            let want = Want {
-                leader: prefer == Prefer::Leader,
-                serializable: false,
-                avoid: &avoid,
-                pinned,
-            };
-            let picked = self.acquire(&want).await?;
-            match self.open_on(&picked, lane, path, metadata).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => {
-                    tracing::debug!(endpoint = %picked.name, %error, "no stream could be opened");
-                    if avoid.contains(&picked.id) || pinned.is_some() {
-                        avoid.clear();
-                        tokio::time::sleep(backoff.next().unwrap_or(Duration::from_secs(1))).await;
-                    }
-                    avoid.push(picked.id);
-                }
-            }
-        }
-    }
-
-    async fn open_on(
-        &self,
-        picked: &Picked,
-        lane: Lane,
-        path: &'static str,
-        metadata: &Metadata,
-    ) -> Result<OpenStream> {
-        let connection = self.beside(picked, lane).await?;
-        let health = Health(connection.condition());
-        let (tx, rx) = connection.open(path, metadata).await?;
+        let want = Want {
+            leader: prefer == Prefer::Leader,
+            serializable: false,
+            avoid: &avoid,
+            pinned,
+        };
+        let open = |connection: Connection| async move {
+            let health = Health(connection.condition());
+            let (tx, rx) = connection.open(path, metadata).await?;
+            Ok((health, tx, rx))
+        };
+        let (picked, (health, tx, rx)) = self.place(lane, &want, open).await?;
         Ok(OpenStream {
             endpoint: picked.id,
-            name: picked.name.clone(),
+            name: picked.name,
+            version: picked.version,
             tx,
             rx,
             health,
             token: metadata.token.clone(),
         })
+    }
+
+    /// Does `open` on the connection of a lane of a usable endpoint, and on another one when it fails, for as long as it
+    /// takes.
+    pub(crate) async fn place<T, F: Future<Output = Result<T>>>(
+        &self,
+        lane: Lane,
+        want: &Want<'_>,
+        open: impl Fn(Connection) -> F,
+    ) -> Result<(Picked, T)> {
+        let mut avoid = want.avoid.to_vec();
+        let mut backoff = Backoff::new(Duration::from_millis(50), 2.0, Duration::from_secs(1));
+        loop {
+            let want = Want {
+                avoid: &avoid,
+                ..*want
+            };
+            let picked = self.acquire(&want).await?;
+            let opened = match self.beside(&picked, lane).await {
+                Ok(connection) => open(connection).await,
+                Err(error) => Err(error),
+            };
+            let error = match opened {
+                Ok(opened) => return Ok((picked, opened)),
+                Err(error) => error,
+            };
+            tracing::debug!(endpoint = %picked.name, %error, "no stream could be opened");
+            if avoid.contains(&picked.id) || want.pinned.is_some() {
+                avoid.clear();
+                tokio::time::sleep(backoff.next().unwrap_or(Duration::from_secs(1))).await;
+            }
+            avoid.push(picked.id);
+        }
     }
 
     /// Waits until another endpoint can take over everything from this one. Cancel safe.

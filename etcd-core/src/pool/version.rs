@@ -7,6 +7,10 @@ use std::fmt;
 pub(crate) struct Version([u32; 3]);
 
 impl Version {
+    pub(crate) const fn new(major: u32, minor: u32, patch: u32) -> Self {
+        Self([major, minor, patch])
+    }
+
     /// Reads `3`, `3.5`, `3.5.21`, `3.6.0-rc.1`, `v3.5`; `None` if it is no version.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.strip_prefix('v').unwrap_or(text);

@@ -77,6 +77,9 @@ impl Cursor {
         len: usize,
     ) -> Result<Option<Revision>, Untrusted> {
         let revision = event.kv.as_ref().map_or(0, |kv| kv.mod_revision);
+        if revision == i64::MAX {
+            return Err("an event is of the last revision there can be");
+        }
         if revision < self.open.revision {
             return Err("events of one watcher are not in the order of their revisions");
         }
@@ -111,8 +114,9 @@ impl Cursor {
 
     /// The member has sent everything up to `revision`. Tells whether that is news.
     pub(super) fn progress(&mut self, revision: i64) -> bool {
-        // Between two fragments of a revision it cannot be true.
-        let news = revision >= self.next && self.open.events.is_empty();
+        // Between two fragments of a revision it cannot be true; nor ever that no revision is left to come.
+        let possible = self.open.events.is_empty() && revision < i64::MAX;
+        let news = possible && revision >= self.next;
         if news {
             self.next = revision + 1;
         }

@@ -5,6 +5,8 @@
 
 mod cursor;
 mod decode;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod hub;
 mod mux;
 mod queue;
@@ -92,7 +94,7 @@ impl Client {
         }
         let start = match watch.start() {
             Some(revision) => revision,
-            None => self.current_revision(&watch).await? + 1,
+            None => self.current_revision(&watch).await?.saturating_add(1),
         };
         let mut refusals = 0;
         loop {

@@ -154,7 +154,7 @@ impl Task {
             mut tx,
             mut rx,
             health,
-            token: _,
+            ..
         } = stream;
         let pool = self.pool.clone();
         let mut silent = pin!(silent(

@@ -7,15 +7,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use etcd_core::{Client, Lease};
+use etcd_core::{ClientBuilder, Lease};
 use rustix::process::{Signal, getpid, kill_process};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
-    let endpoints = std::env::args()
+    let config = std::env::args()
         .nth(1)
-        .context("usage: lease_holder ENDPOINTS")?;
-    let client = Client::connect(endpoints).await?;
+        .context("usage: lease_holder CONNECTION_STRING")?;
+    let client = config.parse::<ClientBuilder>()?.connect().await?;
     let lease = client.lease(Duration::from_secs(2)).await?;
     println!("{}", lease.id().0);
     // Longer than it lives without renewals.

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
@@ -17,10 +18,11 @@ use crate::tls::{self, Authority};
 #[derive(Debug, Clone)]
 pub struct Builder {
     members: usize,
-    args: Vec<String>,
+    pub(super) args: Vec<String>,
     binary: Option<PathBuf>,
     client_ports: Vec<u16>,
     partitionable: bool,
+    pub(super) progress_interval: Option<Duration>,
     pub(super) tls: bool,
     client_cert_auth: bool,
 }
@@ -33,6 +35,7 @@ impl Builder {
             binary: None,
             client_ports: Vec::new(),
             partitionable: false,
+            progress_interval: None,
             tls: tls::by_default(),
             client_cert_auth: false,
         }
@@ -59,6 +62,12 @@ impl Builder {
     /// The client ports that the members should have, in their order. A member whose port is taken, or that has none here, gets any.
     pub fn client_ports(mut self, ports: impl IntoIterator<Item = u16>) -> Self {
         self.client_ports = ports.into_iter().collect();
+        self
+    }
+
+    /// How often a member tells a watch that asks for it how far it has got: etcd's flag for that has had two names. 10 min unless told.
+    pub fn progress_interval(mut self, interval: Duration) -> Self {
+        self.progress_interval = Some(interval);
         self
     }
 
@@ -102,6 +111,7 @@ impl Builder {
 
     async fn attempt(&self) -> Result<Cluster> {
         let binary = self.binary.clone().map_or_else(default_binary, Ok)?;
+        let builder = self.clone().for_binary(&binary)?;
         let dir = tempfile::Builder::new().prefix("etcd-tests-").tempdir()?;
         let janitor = Janitor::start(dir.path())?;
         if self.tls {
@@ -123,7 +133,7 @@ impl Builder {
         }
         let token = dir.path().to_string_lossy().into_owned();
         let member = |(i, (client, peer)): (usize, (Port, Port))| Member {
-            args: self.flags(i, &client, &peer, &known, &token, dir.path()),
+            args: builder.flags(i, &client, &peer, &known, &token, dir.path()),
             log: dir.path().join(format!("m{i}.log")),
             binary: binary.clone(),
             tls: self.tls,
@@ -137,7 +147,7 @@ impl Builder {
             relays,
             dir,
             _janitor: janitor,
-            builder: self.clone(),
+            builder,
         };
         // One after the other: a new member first asks its peers whether it was ever a member, and would wait a whole second
         // for one that listens but does not answer yet, because it is asking the same.

@@ -162,14 +162,14 @@ pub(super) fn default_binary() -> Result<PathBuf> {
     }
 }
 
-/// The ends of a log, for an error message: a flag it does not know is etcd's first line, before its whole usage text.
+/// The ends of a log, for an error message: a flag it does not know is one of etcd's first lines, before its whole usage text.
 pub(super) fn excerpt(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<_> = text.lines().collect();
     if lines.len() <= 20 {
         return lines.join("\n");
     }
-    [&lines[..3], &["…"], &lines[lines.len() - 16..]]
+    [&lines[..6], &["…"], &lines[lines.len() - 13..]]
         .concat()
         .join("\n")
 }

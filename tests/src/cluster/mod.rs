@@ -22,6 +22,7 @@ mod member;
 mod partition;
 mod query;
 mod target;
+mod version;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -35,6 +36,7 @@ pub use self::builder::Builder;
 use self::member::{Janitor, Process, ended, excerpt};
 use self::partition::{Isolated, Relays};
 pub use self::target::{Prefix, Target};
+pub use self::version::next_binary;
 use crate::ports::Port;
 use crate::{http, lock, tls};
 

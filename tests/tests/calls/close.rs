@@ -23,7 +23,7 @@ fn assert_closed<T: std::fmt::Debug>(result: Result<T, Error>, known: Outcome) {
 #[tokio::test]
 async fn closing_ends_calls_under_way_on_every_clone() {
     let server = silent().await;
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     let put = tokio::spawn(client.clone().put("k", "v"));
     let idempotent = tokio::spawn(client.idempotent().put("k", "v"));
     let get = tokio::spawn(client.timeout(Duration::from_secs(60)).get("k"));
@@ -51,7 +51,7 @@ async fn closing_ends_calls_that_wait_for_an_endpoint() {
     let server = healthy(1).await;
     let proxy = Proxy::start(server.address()).await.unwrap();
     proxy.refuse();
-    let client = Client::builder().endpoints([proxy.endpoint()]).build();
+    let client = etcd_tests::builder([proxy.endpoint()]).build();
     let client = client.unwrap();
     let put = tokio::spawn(client.put("k", "v"));
     let get = tokio::spawn(client.get("k"));
@@ -70,7 +70,7 @@ async fn closing_ends_calls_that_wait_for_an_endpoint() {
 async fn a_closed_client_takes_no_more_calls() {
     let server = healthy(1).await;
     let before = tasks();
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     let (clone, view) = (client.clone(), client.timeout(LIMIT).wait_ready(false));
     client.put("k", "v").await.unwrap();
     client.close();
@@ -92,8 +92,8 @@ async fn a_closed_client_takes_no_more_calls() {
 async fn two_clients_share_nothing() {
     let server = healthy(1).await;
     let (one, other) = (
-        Client::connect(server.endpoint()).await.unwrap(),
-        Client::connect(server.endpoint()).await.unwrap(),
+        etcd_tests::connect(server.endpoint()).await.unwrap(),
+        etcd_tests::connect(server.endpoint()).await.unwrap(),
     );
     one.close();
     assert_closed(one.put("k", "v").await, Outcome::NotApplied);
@@ -105,7 +105,7 @@ async fn two_clients_share_nothing() {
 async fn dropping_the_client_leaves_no_task_and_no_connection_behind() {
     let target = Target::get().await.unwrap();
     let prefix = target.prefix();
-    let address = target.endpoints()[0].trim_start_matches("http://");
+    let address = &target.endpoints()[0];
     let proxies = [
         Proxy::start(address).await.unwrap(),
         Proxy::start(address).await.unwrap(),
@@ -113,7 +113,7 @@ async fn dropping_the_client_leaves_no_task_and_no_connection_behind() {
     let before = tasks();
     for round in 0..10 {
         let endpoints = proxies.iter().map(Proxy::endpoint);
-        let client = Client::builder().endpoints(endpoints).build().unwrap();
+        let client = etcd_tests::builder(endpoints).build().unwrap();
         let view = client.clone().idempotent();
         match round % 3 {
             // While it connects, connected, and with calls under way.
@@ -139,7 +139,7 @@ async fn dropping_the_client_leaves_no_task_and_no_connection_behind() {
 async fn a_call_outlives_the_client_it_was_made_from() {
     let server = healthy(1).await;
     let before = tasks();
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     let (unpolled, spawned) = (client.put("k", "v"), tokio::spawn(client.get("k")));
     drop(client);
     unpolled.await.unwrap();
@@ -158,7 +158,7 @@ async fn elsewhere(server: &Scripted) -> (tokio::runtime::Runtime, Client) {
         .enable_all()
         .build()
         .unwrap();
-    let connect = Client::builder().endpoints([server.endpoint()]).connect();
+    let connect = etcd_tests::builder([server.endpoint()]).connect();
     let client = runtime.spawn(connect).await.unwrap().unwrap();
     (runtime, client)
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use etcd_core::{Client, ClientBuilder, Error, Get, Outcome, Put, Txn};
 use etcd_tests::proxy::{Direction, Proxy};
 use etcd_tests::scripted::Scripted;
+use etcd_tests::tls;
 use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -59,7 +60,7 @@ async fn calls(client: &Client, limit: Duration) -> Vec<Error> {
 async fn calls_through_a_black_hole_end_with_their_time_limit() {
     let server = healthy(1).await;
     let proxy = Proxy::start(server.address()).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     proxy.block(Direction::Both);
     for error in calls(&client, Duration::from_millis(500)).await {
         let Error::Timeout(timeout) = &error else {
@@ -91,7 +92,8 @@ impl Down {
         let black_hole = Proxy::start(server.address()).await.unwrap();
         black_hole.block(Direction::Both);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let hangs_up = format!("http://{}", listener.local_addr().unwrap());
+        let scheme = tls::scheme(tls::by_default());
+        let hangs_up = format!("{scheme}://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { while listener.accept().await.is_ok() {} });
         Down {
             refused,
@@ -107,23 +109,24 @@ impl Down {
             self.black_hole.endpoint(),
             self.hangs_up.clone(),
         ];
-        Client::builder()
-            .endpoints(endpoints)
-            .connect_timeout(Duration::from_millis(200))
+        let limit = Duration::from_millis(200);
+        let client = etcd_tests::builder(endpoints).connect_timeout(limit);
+        client.tls_handshake_timeout(limit)
     }
 
     fn assert_named(&self, error: &Error) {
         let text = error.to_string();
+        let silent = match tls::by_default() {
+            true => "no TLS handshake within 200ms",
+            false => "no answer to HTTP/2 within 200ms",
+        };
         for (endpoint, cause) in [
             (self.refused.endpoint(), "Connection refused"),
-            (
-                self.black_hole.endpoint(),
-                "no answer to HTTP/2 within 200ms",
-            ),
+            (self.black_hole.endpoint(), silent),
             (self.hangs_up.clone(), "connection"),
         ] {
             let (_, after) = text.split_once(&endpoint).unwrap();
-            let report = after.split("http://").next().unwrap();
+            let report = after.split("://").next().unwrap();
             assert!(report.contains(cause), "{endpoint}: {text}");
         }
     }
@@ -159,7 +162,7 @@ async fn when_all_members_have_gone_each_error_names_them() {
         servers.push(server);
     }
     let endpoints = proxies.iter().map(Proxy::endpoint);
-    let client = Client::builder().endpoints(endpoints).connect();
+    let client = etcd_tests::builder(endpoints).connect();
     let client = client.await.unwrap();
     client.put("k", "v").await.unwrap();
     for proxy in &proxies {
@@ -203,7 +206,7 @@ async fn without_waiting_there_is_no_active_endpoint_at_once() {
     }
     // Where there is one, it makes no difference.
     let server = healthy(1).await;
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     client.wait_ready(false).put("k", "v").await.unwrap();
 }
 
@@ -211,7 +214,7 @@ async fn without_waiting_there_is_no_active_endpoint_at_once() {
 async fn calls_that_wait_for_room_in_the_queue_end_with_their_time_limit() {
     let server = healthy(1).await;
     let proxy = Proxy::start(server.address()).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     proxy.block(Direction::Both);
     let limit = Duration::from_millis(1_000);
     let client = client.timeout(limit);
@@ -228,7 +231,7 @@ async fn calls_that_wait_for_room_in_the_queue_end_with_their_time_limit() {
 async fn a_call_without_a_limit_of_its_own_has_the_clients() {
     let server = silent().await;
     let limit = Duration::from_millis(300);
-    let client = Client::builder().endpoints([server.endpoint()]);
+    let client = etcd_tests::builder([server.endpoint()]);
     let client = client.request_timeout(limit).connect().await.unwrap();
     overdue(limit, client.put("k", "v")).await;
     overdue(limit, client.get("k")).await;

@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::time::Duration;
 
-use etcd_core::{Client, Get};
+use etcd_core::Get;
 use etcd_tests::cluster::Cluster;
 use etcd_tests::proxy::Proxy;
 use etcd_tests::scripted::Reply;
@@ -33,7 +33,7 @@ async fn abandoned<T>(call: impl Future<Output = T>, polls: usize) -> bool {
 async fn a_hundred_thousand_dropped_calls_leave_the_connection_working() {
     let cluster = Cluster::start(1).await.unwrap();
     let proxy = Proxy::start(cluster.address(0)).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     client.put("k", "v").await.unwrap();
 
     let mut random = fastrand::Rng::with_seed(7);
@@ -73,7 +73,7 @@ async fn a_hundred_thousand_dropped_calls_leave_the_connection_working() {
 #[tokio::test]
 async fn a_dropped_call_that_was_sent_is_cancelled_on_the_server() {
     let server = silent().await;
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     for n in 1..=500 {
         let get = client.get(Get::key("k"));
         let mut get = pin!(get);
@@ -108,7 +108,7 @@ async fn answers_that_come_after_their_calls_were_dropped_do_no_harm() {
     /// `:status: 200` in HPACK.
     const OK: &[u8] = &[0x88];
     let server = silent().await;
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     for sent in (AT_ONCE..=CALLS).step_by(AT_ONCE) {
         // Writes, because a read that takes long is asked again.
         let calls = join_all((0..AT_ONCE).map(|_| client.put("k", "v")));
@@ -134,7 +134,7 @@ async fn answers_that_come_after_their_calls_were_dropped_do_no_harm() {
 #[tokio::test]
 async fn a_call_that_is_never_polled_is_never_sent() {
     let server = silent().await;
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     drop(client.get("k"));
     client.status().await.unwrap();
     assert_eq!(server.seen(RANGE), 0);

@@ -19,7 +19,9 @@ fn value(len: usize, seed: usize) -> Bytes {
 
 async fn client() -> (Client, Prefix) {
     let target = Target::get().await.unwrap();
-    let client = Client::connect(target.endpoints().join(",")).await.unwrap();
+    let client = etcd_tests::connect(target.endpoints().join(","))
+        .await
+        .unwrap();
     (client, target.prefix())
 }
 
@@ -54,7 +56,7 @@ const INITIAL_WINDOW_SIZE: u16 = 4;
 async fn a_large_put_does_not_delay_small_calls() {
     let builder = Scripted::builder().setting(INITIAL_WINDOW_SIZE, 1_000);
     let server = builder.start(Request::usual).await.unwrap();
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     let large = tokio::spawn(client.put("large", value(1_400_000, 0)));
     for n in 0..20 {
         client.put("small", "v").await.unwrap();
@@ -71,9 +73,9 @@ async fn a_large_put_does_not_delay_small_calls() {
 async fn thousands_of_calls_at_once_share_one_connection() {
     let target = Target::get().await.unwrap();
     let prefix = target.prefix();
-    let address = target.endpoints()[0].trim_start_matches("http://");
+    let address = &target.endpoints()[0];
     let proxy = Proxy::start(address).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     client.put(prefix.key("k"), "v").await.unwrap();
     let patient = client.timeout(Duration::from_secs(60));
     let gets = (0..5_000).map(|_| patient.get(prefix.key("k")));

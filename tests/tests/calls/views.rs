@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use etcd_core::{Client, Error, Get, Outcome};
+use etcd_core::{Client, Error, Get, Guard, Outcome, Put};
 use etcd_tests::scripted::{Reply, Request, Scripted};
 use etcd_tests::wait;
 
@@ -11,7 +11,7 @@ use crate::{LIMIT, PUT, RANGE, healthy};
 async fn pair() -> ([Scripted; 2], Client) {
     let servers = [healthy(1).await, healthy(2).await];
     let endpoints = servers.iter().map(Scripted::endpoint);
-    let client = Client::builder().endpoints(endpoints).name("pair");
+    let client = etcd_tests::builder(endpoints).name("pair");
     let client = client.connect().await.unwrap();
     wait::until("both endpoints are active", LIMIT, async || {
         client.endpoints().active() == 2
@@ -69,7 +69,7 @@ async fn a_view_of_an_endpoint_asks_it_again_rather_than_another() {
     .await
     .unwrap();
     let second = healthy(2).await;
-    let client = Client::builder().endpoints([first.endpoint(), second.endpoint()]);
+    let client = etcd_tests::builder([first.endpoint(), second.endpoint()]);
     let client = client.connect().await.unwrap();
     client.endpoint(first.endpoint()).get("k").await.unwrap();
     assert_eq!((first.seen(RANGE), second.seen(RANGE)), (2, 0));
@@ -78,7 +78,7 @@ async fn a_view_of_an_endpoint_asks_it_again_rather_than_another() {
 #[tokio::test]
 async fn only_calls_that_require_a_leader_say_so() {
     let server = healthy(1).await;
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     let demanding = client.require_leader(true);
     client.get("k").await.unwrap();
     demanding.get("k").await.unwrap();
@@ -100,4 +100,26 @@ async fn clones_and_views_share_their_connections_and_their_name() {
     view.put("k", "v").await.unwrap();
     assert_eq!(view.name(), "pair");
     assert!(servers.iter().all(|server| server.connections() == 1));
+}
+
+#[tokio::test]
+async fn a_time_limit_of_any_length_is_one() {
+    let (_servers, client) = pair().await;
+    let patient = client.timeout(Duration::MAX);
+    patient.get("k").await.unwrap();
+    patient.put("k", "v").await.unwrap();
+    patient.create("k", "v").await.unwrap_err();
+    let put = Put::new("k", "v");
+    let guarded = patient.guarded_put(put, Guard::Absent).await;
+    assert!(guarded.is_err(), "the scripted server runs no transactions");
+    let stream = patient.range_stream("k").await;
+    assert!(stream.is_err(), "nor streams of ranges");
+    for refused in [Duration::ZERO, Duration::MAX] {
+        let builder = Client::builder().endpoints(["127.0.0.1:2379"]);
+        let error = builder.request_timeout(refused).build().unwrap_err();
+        assert!(
+            matches!(&error, Error::Config(wrong) if wrong.option == "request_timeout"),
+            "{error}"
+        );
+    }
 }

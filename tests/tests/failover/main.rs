@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// A client that is connected to all of `endpoints`.
 async fn connect(endpoints: impl IntoIterator<Item = String>) -> Client {
     let endpoints: Vec<_> = endpoints.into_iter().collect();
-    let client = Client::builder().endpoints(&endpoints).connect().await;
+    let client = etcd_tests::builder(&endpoints).connect().await;
     let client = client.unwrap();
     for endpoint in &endpoints {
         let active = endpoints::active(&client, endpoint, LIMIT).await;

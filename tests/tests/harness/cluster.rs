@@ -18,8 +18,7 @@ fn listens(address: &str) -> bool {
 }
 
 async fn client(endpoint: &str) -> KvClient<Channel> {
-    let endpoint = Channel::from_shared(endpoint.to_owned()).unwrap();
-    KvClient::new(endpoint.connect().await.unwrap())
+    KvClient::new(etcd_tests::tls::channel(endpoint).await.unwrap())
 }
 
 async fn put(endpoint: &str, key: &str) {

@@ -42,7 +42,7 @@ async fn endpoints_that_cannot_be_used_are_named_and_refused() {
         ("http://127.0.0.1:0", "the port is not a number"),
         ("http://:2379", "the host is missing"),
         ("http://127.0.0.1:2379/v3", "path"),
-        ("unix:///run/etcd.sock", "not available"),
+        ("unix:///run/", "the path of the socket is missing"),
     ];
     for (endpoint, wrong) in rows {
         let (option, text) = refused(Client::builder().endpoints([endpoint])).await;
@@ -64,7 +64,7 @@ async fn one_bad_endpoint_spoils_the_list_and_no_other_is_dialled() {
     assert_eq!(good.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
-/// Until TLS exists, and also then: never plaintext where TLS was asked for.
+/// Without options of TLS: never plaintext where TLS was asked for.
 #[tokio::test]
 async fn not_a_byte_goes_to_an_https_endpoint() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -12,7 +12,7 @@ use etcd_tests::scripted::{Request, Scripted};
 /// A client of a server that counts what it sees.
 async fn counted() -> (Scripted, Client) {
     let server = Scripted::start(Request::usual).await.unwrap();
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     (server, client)
 }
 
@@ -82,9 +82,7 @@ async fn more_operations_than_max_txn_ops_are_not_sent() {
     let nested = Txn::new().then(gets(100)).then(Txn::new().then(gets(28)));
     refused(&client, nested, too_many).await;
 
-    let strict = Client::builder()
-        .endpoints([server.endpoint()])
-        .max_txn_ops(2);
+    let strict = etcd_tests::builder([server.endpoint()]).max_txn_ops(2);
     let strict = strict.connect().await.unwrap();
     refused(&strict, Txn::new().then(gets(3)), "max_txn_ops, 2").await;
     assert_eq!(seen(&server), 0);
@@ -101,7 +99,7 @@ async fn more_bytes_than_max_request_bytes_are_not_sent() {
     ]);
     refused(&client, halves, too_large).await;
 
-    let strict = Client::builder().endpoints([server.endpoint()]);
+    let strict = etcd_tests::builder([server.endpoint()]);
     let strict = strict.max_request_bytes(100).connect().await.unwrap();
     refused(&strict, Put::new("k", vec![0; 96]), "101 bytes").await;
     assert_eq!(seen(&server), 0);

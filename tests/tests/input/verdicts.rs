@@ -8,7 +8,7 @@ use prost::Message;
 /// One client with etcd's default limits, and one that leaves them to the server.
 async fn clients() -> (Client, Client, Prefix) {
     let target = Target::get().await.unwrap();
-    let builder = Client::builder().endpoints(target.endpoints());
+    let builder = etcd_tests::builder(target.endpoints());
     let unlimited = builder.clone().max_txn_ops(0).max_request_bytes(0);
     (
         builder.connect().await.unwrap(),
@@ -80,8 +80,7 @@ async fn operations_are_counted_as_the_server_counts_them() {
 async fn what_puts_a_key_twice_is_what_the_server_takes_for_it() {
     let (client, _, prefix) = clients().await;
     let endpoint = Target::get().await.unwrap().endpoints()[0].clone();
-    let channel = tonic::transport::Channel::from_shared(endpoint).unwrap();
-    let channel = channel.connect().await.unwrap();
+    let channel = etcd_tests::tls::channel(endpoint).await.unwrap();
     let mut bare = etcd_core::proto::etcdserverpb::kv_client::KvClient::new(channel);
 
     let put = || Put::new(prefix.key("k"), "v");

@@ -6,7 +6,7 @@ use etcd_tests::cluster::Cluster;
 /// A cluster with ten values of one key; the revisions at which they were put.
 async fn history() -> (Cluster, Client, Vec<i64>) {
     let cluster = Cluster::start(1).await.unwrap();
-    let client = Client::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
     let mut revisions = Vec::new();
     for n in 0..10 {
         revisions.push(client.put("k", n.to_string()).await.unwrap().revision());

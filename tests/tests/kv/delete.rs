@@ -1,6 +1,6 @@
 //! Deleting keys and ranges.
 
-use etcd_core::{Client, Delete, Get};
+use etcd_core::{Delete, Get};
 use etcd_tests::cluster::Cluster;
 
 use crate::client;
@@ -74,7 +74,7 @@ async fn a_deleted_prefix_spares_its_neighbours() {
 #[tokio::test]
 async fn everything_can_be_deleted_when_it_is_asked_for_by_name() {
     let cluster = Cluster::start(1).await.unwrap();
-    let client = Client::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
     for key in ["\0", "a", "b", "c", "\u{10ffff}"] {
         client.put(key, "v").await.unwrap();
     }

@@ -189,7 +189,7 @@ async fn only_keys_or_only_their_number_can_be_asked_for() {
 #[tokio::test]
 async fn a_serializable_read_needs_no_leader() {
     let cluster = Cluster::start(3).await.unwrap();
-    let client = Client::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
     client.put("k", "v").await.unwrap();
     // What is linearizable has been applied by the member that is asked.
     client.get("k").await.unwrap();

@@ -23,19 +23,16 @@ use tonic::transport::Channel;
 /// A client of the shared cluster, and a prefix for the keys of one test.
 async fn client() -> (Client, Prefix) {
     let target = Target::get().await.unwrap();
-    let client = Client::connect(target.endpoints().join(",")).await.unwrap();
+    let client = etcd_tests::connect(target.endpoints().join(","))
+        .await
+        .unwrap();
     (client, target.prefix())
 }
 
 /// The generated stub on a channel of tonic's: shows what the server itself says to a request that our client does not send.
 async fn bare() -> KvClient<Channel> {
     let endpoint = Target::get().await.unwrap().endpoints()[0].clone();
-    let channel = Channel::from_shared(endpoint)
-        .unwrap()
-        .connect()
-        .await
-        .unwrap();
-    KvClient::new(channel)
+    KvClient::new(etcd_tests::tls::channel(endpoint).await.unwrap())
 }
 
 /// The key under `prefix` that ends in these bytes.

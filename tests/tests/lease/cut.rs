@@ -14,7 +14,7 @@ use crate::{LATE, LIMIT, attach, client, exists, gone, has_key, lost, secs, vali
 async fn proxied() -> (Proxy, Client) {
     let target = Target::get().await.unwrap();
     let proxy = Proxy::start(&target.endpoints()[0]).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     (proxy, client)
 }
 
@@ -54,7 +54,7 @@ async fn a_connection_that_goes_half_open_is_left_for_another_endpoint() {
     for _ in 0..2 {
         proxies.push(Proxy::start(&target.endpoints()[0]).await.unwrap());
     }
-    let client = Client::builder().endpoints(proxies.iter().map(Proxy::endpoint));
+    let client = etcd_tests::builder(proxies.iter().map(Proxy::endpoint));
     let client = client.connect().await.unwrap();
     wait::until("both are active", LIMIT, async || {
         client.endpoints().active() == 2
@@ -164,8 +164,8 @@ async fn a_late_answer_does_not_bring_back_a_lease_that_etcd_still_has() {
 async fn a_grant_whose_answer_is_lost_leaves_one_lease() {
     let cluster = Cluster::start(1).await.unwrap();
     let proxy = Proxy::start(cluster.address(0)).await.unwrap();
-    let direct = Client::connect(cluster.endpoint(0)).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let direct = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     for kept in [true, false] {
         proxy.block(Direction::ToClient);
         let grant = tokio::spawn({

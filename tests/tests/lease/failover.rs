@@ -28,7 +28,7 @@ impl Bench {
         let leader = cluster.wait_leader().await.unwrap();
         let told = |&i: &usize| matches!(known, Known::All) || i != leader;
         let endpoints: Vec<_> = (0..3).filter(told).map(|i| cluster.endpoint(i)).collect();
-        let client = Client::builder().endpoints(&endpoints).connect();
+        let client = etcd_tests::builder(&endpoints).connect();
         let client = client.await.unwrap();
         wait::until("all are active", LIMIT, async || {
             client.endpoints().active() == endpoints.len()

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use etcd_core::{Client, Error, LeaseState, LostReason};
+use etcd_core::{Error, LeaseState, LostReason};
 use etcd_tests::cluster::Target;
 
 use crate::{LATE, attach, client, exists, gone, has_key, lost, secs, valid_for, within};
@@ -33,7 +33,7 @@ async fn a_lease_revoked_elsewhere_is_lost_once_within_a_renewal_and_the_others_
     let lease = client.lease(secs(5)).await.unwrap();
     let other = client.lease(secs(5)).await.unwrap();
     attach(&client, &key, &lease).await;
-    let elsewhere = Client::connect(Target::get().await.unwrap().endpoints().join(",")).await;
+    let elsewhere = etcd_tests::connect(Target::get().await.unwrap().endpoints().join(",")).await;
     elsewhere.unwrap().revoke(lease.id()).await.unwrap();
     let revoked = Instant::now();
 

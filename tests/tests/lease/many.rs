@@ -26,7 +26,7 @@ async fn a_hundred_leases_share_one_stream_and_leave_nothing_behind() {
     let cluster = Cluster::start(1).await.unwrap();
     let tasks = || Handle::current().metrics().num_alive_tasks();
     let before = tasks();
-    let client = Client::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
     // A grant that takes more than a quarter of the TTL is followed by a renewal of its own.
     let leases = leases(&client, 100, 8).await;
     valid_for(secs(9), &leases).await;
@@ -61,7 +61,7 @@ async fn a_hundred_leases_share_one_stream_and_leave_nothing_behind() {
 #[tokio::test]
 async fn a_thousand_leases_are_kept() {
     let cluster = Cluster::start(1).await.unwrap();
-    let client = Client::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
     let leases = leases(&client, 1_000, 4).await;
     valid_for(secs(8), &leases).await;
     assert!(has_all(&client, &leases).await);

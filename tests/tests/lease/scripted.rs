@@ -45,7 +45,7 @@ fn granted(request: &Request) -> Reply {
 /// A server that grants everything, and a client of it.
 async fn one() -> (Scripted, Client) {
     let server = granting(1, granted).await;
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     (server, client)
 }
 
@@ -53,7 +53,7 @@ async fn one() -> (Scripted, Client) {
 async fn two(ttl: Duration) -> ([Scripted; 2], Lease, Incoming) {
     let servers = [granting(1, granted).await, granting(2, granted).await];
     let endpoints = servers.each_ref().map(Scripted::endpoint);
-    let client = Client::builder().endpoints(endpoints).connect();
+    let client = etcd_tests::builder(endpoints).connect();
     let client = client.await.unwrap();
     wait::until("both are active", LIMIT, async || {
         client.endpoints().active() == 2
@@ -98,7 +98,7 @@ async fn a_grant_whose_answer_is_lost_is_sent_again_under_its_id() {
         _ => granted(request),
     });
     let server = server.await;
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     let lease = client.lease(secs(60)).await.unwrap();
     let ids: Vec<_> = server.requests(GRANT);
     let ids = ids.iter().map(|grant| grant.decode::<LeaseGrantRequest>());
@@ -110,7 +110,7 @@ async fn a_grant_whose_answer_is_lost_is_sent_again_under_its_id() {
 async fn an_id_that_exists_is_ours_only_after_an_attempt_that_may_have_been_applied() {
     const EXISTS: &str = "etcdserver: lease already exists";
     let server = granting(1, |_| Reply::status(9, EXISTS)).await;
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     let error = client.lease(secs(60)).await.unwrap_err();
     assert!(error.is_lease_already_exists(), "{error}");
     assert_eq!(
@@ -123,7 +123,7 @@ async fn an_id_that_exists_is_ours_only_after_an_attempt_that_may_have_been_appl
         _ => Reply::status(9, EXISTS),
     });
     let server = server.await;
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     let granting = client.lease(secs(1));
     let serving = async { serve(next_stream(&server).await, 7).await };
     let lease = tokio::select! {
@@ -187,7 +187,7 @@ async fn a_member_that_has_no_leader_is_left_for_another_one() {
 #[tokio::test]
 async fn renewing_once_asks_another_member_when_one_is_silent() {
     let ([_silent, other], lease, _stream) = two(secs(60)).await;
-    let client = Client::builder().endpoints([_silent.endpoint(), other.endpoint()]);
+    let client = etcd_tests::builder([_silent.endpoint(), other.endpoint()]);
     let client = client.connect().await.unwrap();
     let renewing = client.timeout(secs(2)).keep_alive_once(lease.id());
     let serving = async { serve(next_stream(&other).await, 60).await };
@@ -359,7 +359,7 @@ async fn nothing_is_left_on_the_server_or_here_when_all_is_dropped() {
     let server = granting(1, granted).await;
     let tasks = || Handle::current().metrics().num_alive_tasks();
     let before = tasks();
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     let leases = [
         client.lease(secs(3)).await.unwrap(),
         client.lease(secs(60)).await.unwrap(),

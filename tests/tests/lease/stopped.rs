@@ -4,6 +4,7 @@ use std::process::Stdio;
 
 use etcd_core::LeaseId;
 use etcd_tests::cluster::Target;
+use etcd_tests::tls::Authority;
 use etcd_tests::wait;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -16,8 +17,15 @@ use crate::{LIMIT, client, gone};
 async fn the_first_thing_a_process_knows_after_it_was_stopped_is_that_its_lease_is_lost() {
     let (direct, _) = client().await;
     let target = Target::get().await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = target.endpoints().join(",");
+    if config.contains("https:") {
+        let ca = dir.path().join("ca.pem");
+        std::fs::write(&ca, Authority::shared().unwrap().pem()).unwrap();
+        config = format!("{config}?tls_ca_file={}", ca.display());
+    }
     let mut holder = Command::new(env!("CARGO_BIN_EXE_lease_holder"))
-        .arg(target.endpoints().join(","))
+        .arg(config)
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use etcd_core::Client;
 use etcd_core::proto::v3lockpb::{LockRequest, UnlockRequest};
 use etcd_tests::cluster::Cluster;
 use etcd_tests::endpoints;
@@ -24,10 +23,10 @@ fn lock() -> LockRequest {
 async fn a_blocked_lock_call_keeps_its_silent_connection_for_20_s() {
     let cluster = Cluster::start(1).await.unwrap();
     let proxy = Proxy::start(cluster.address(0)).await.unwrap();
-    let holder = Client::connect(cluster.endpoint(0)).await.unwrap();
+    let holder = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
     let held = holder.send(lock()).await.unwrap();
 
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     let blocked = tokio::spawn(client.send(lock()));
     while_active(&client, &[proxy.endpoint()], sleep(Duration::from_secs(20))).await;
     assert!(!blocked.is_finished());
@@ -42,7 +41,7 @@ async fn a_blocked_lock_call_keeps_its_silent_connection_for_20_s() {
 async fn a_blocked_call_on_a_busy_connection_raises_no_suspicion() {
     let cluster = Cluster::start(1).await.unwrap();
     let proxy = Proxy::start(cluster.address(0)).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     let _held = client.send(lock()).await.unwrap();
     let blocked = tokio::spawn(client.send(lock()));
     let busy = async {
@@ -74,7 +73,7 @@ async fn an_election_of_2_s_keeps_the_connections_of_the_surviving_members() {
         .map(Result::unwrap)
         .collect();
     let urls: Vec<_> = proxies.iter().map(Proxy::endpoint).collect();
-    let client = Client::builder().endpoints(&urls).connect().await.unwrap();
+    let client = etcd_tests::builder(&urls).connect().await.unwrap();
     for url in &urls {
         endpoints::active(&client, url, LIMIT).await.unwrap();
     }

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use etcd_core::Client;
 use etcd_tests::cluster::Cluster;
 use etcd_tests::proxy::{Direction, Proxy};
 use futures_util::future::join_all;
@@ -17,7 +16,7 @@ async fn a_link_with_300_ms_round_trip_raises_no_suspicion() {
     let cluster = Cluster::start(1).await.unwrap();
     let proxy = Proxy::start(cluster.address(0)).await.unwrap();
     proxy.delay(Direction::Both, ONE_WAY);
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     let calls = async {
         // The first call after the connect, a pause, calls one after the other, and calls at once.
         client.put("k", "v").await.unwrap();
@@ -39,7 +38,7 @@ async fn a_link_with_300_ms_round_trip_raises_no_suspicion() {
 async fn a_link_that_becomes_slow_keeps_its_connection() {
     let cluster = Cluster::start(1).await.unwrap();
     let proxy = Proxy::start(cluster.address(0)).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     client.put("k", "v").await.unwrap();
     proxy.delay(Direction::Both, ONE_WAY);
     let began = Instant::now();

@@ -31,7 +31,7 @@ fn pings(server: &Scripted, connection: usize) -> Vec<Instant> {
 #[tokio::test]
 async fn a_silent_server_is_pinged_once_suspect_after_300_ms_and_dead_after_3_s_more() {
     let server = Scripted::start(silent_to_puts).await.unwrap();
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     let before = pings(&server, 0).len();
     server.answer_pings(false);
 
@@ -58,8 +58,7 @@ async fn a_silent_server_is_pinged_once_suspect_after_300_ms_and_dead_after_3_s_
 async fn within_one_silence_there_is_one_early_ping_and_then_one_per_interval() {
     let server = Scripted::start(silent_to_puts).await.unwrap();
     let interval = Duration::from_secs(1);
-    let client = Client::builder()
-        .endpoints([server.endpoint()])
+    let client = etcd_tests::builder([server.endpoint()])
         .keep_alive_interval(interval)
         .connect()
         .await
@@ -79,8 +78,7 @@ async fn within_one_silence_there_is_one_early_ping_and_then_one_per_interval() 
 async fn without_calls_there_are_no_pings() {
     let server = Scripted::start(Request::usual).await.unwrap();
     let interval = Duration::from_millis(100);
-    let client = Client::builder()
-        .endpoints([server.endpoint()])
+    let client = etcd_tests::builder([server.endpoint()])
         .keep_alive_interval(interval)
         .connect()
         .await
@@ -95,8 +93,7 @@ async fn without_calls_there_are_no_pings() {
 async fn too_many_pings_doubles_the_interval() {
     let server = Scripted::start(silent_to_puts).await.unwrap();
     let interval = Duration::from_millis(250);
-    let client = Client::builder()
-        .endpoints([server.endpoint()])
+    let client = etcd_tests::builder([server.endpoint()])
         .keep_alive_interval(interval)
         .connect()
         .await
@@ -135,8 +132,7 @@ async fn too_many_pings_doubles_the_interval() {
 async fn too_many_pings_on_the_connection_of_a_watch_doubles_the_interval() {
     let server = Scripted::start(Request::usual).await.unwrap();
     let interval = Duration::from_millis(250);
-    let client = Client::builder()
-        .endpoints([server.endpoint()])
+    let client = etcd_tests::builder([server.endpoint()])
         .keep_alive_interval(interval)
         .connect()
         .await

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use etcd_core::Client;
 use etcd_tests::cluster::Cluster;
 use etcd_tests::proxy::{Direction, Proxy};
 use tokio::time::sleep;
@@ -15,7 +14,7 @@ async fn a_starved_process_gives_no_verdict() {
     let cluster = Cluster::start(1).await.unwrap();
     let proxy = Proxy::start(cluster.address(0)).await.unwrap();
     proxy.delay(Direction::ToClient, Duration::from_millis(20));
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     // Starved before the PING about a silent call, for longer than suspicion takes, and after it, for longer than a verdict takes.
     for (silence, starved) in [(20, 1_000), (200, 4_000)]
         .map(|(a, b)| (Duration::from_millis(a), Duration::from_millis(b)))

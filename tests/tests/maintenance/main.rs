@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// A client of all members.
 async fn client(cluster: &Cluster) -> Client {
     let endpoints = cluster.endpoints();
-    let client = Client::builder().endpoints(endpoints).connect();
+    let client = etcd_tests::builder(endpoints).connect();
     client.await.unwrap()
 }
 

@@ -45,7 +45,6 @@ async fn each_endpoint_answers_for_its_own_member() {
     for (endpoint, hash) in client.each_member(|member| member.hash()).await {
         assert!(hash.unwrap().hash != 0, "{endpoint}");
     }
-    assert_eq!(client.member_list().await.unwrap().members.len(), 3);
 }
 
 #[tokio::test]
@@ -94,7 +93,7 @@ async fn what_is_about_one_member_is_refused_unless_one_is_chosen() {
         started.push(server);
     }
     let endpoints = started.iter().map(Scripted::endpoint);
-    let client = Client::builder().endpoints(endpoints).connect();
+    let client = etcd_tests::builder(endpoints).connect();
     let client = client.await.unwrap();
     for refused in [
         client.defragment().await.map(drop),
@@ -111,14 +110,11 @@ async fn what_is_about_one_member_is_refused_unless_one_is_chosen() {
     assert_eq!(seen(DefragmentRequest::PATH), 0);
 
     let chosen = client.endpoint(started[1].endpoint()).defragment().await;
-    assert!(matches!(chosen.unwrap_err(), Error::Server(_)));
+    assert!(chosen.unwrap_err().is_unsupported());
     assert_eq!(started[1].seen(DefragmentRequest::PATH), 1);
     // Where there is only one there is nothing to choose.
-    let alone = Client::connect(started[0].endpoint()).await.unwrap();
-    assert!(matches!(
-        alone.defragment().await.unwrap_err(),
-        Error::Server(_)
-    ));
+    let alone = etcd_tests::connect(started[0].endpoint()).await.unwrap();
+    assert!(alone.defragment().await.unwrap_err().is_unsupported());
     assert_eq!(started[0].seen(DefragmentRequest::PATH), 1);
 }
 
@@ -147,14 +143,14 @@ async fn the_leader_is_waited_for_when_it_is_connected_last() {
     let cluster = Cluster::start(3).await.unwrap();
     let leader = cluster.wait_leader().await.unwrap();
     let target = (leader + 1) % 3;
-    let status = Client::connect(cluster.endpoint(target)).await.unwrap();
+    let status = etcd_tests::connect(cluster.endpoint(target)).await.unwrap();
     let id = status.status().await.unwrap().header.unwrap().member_id;
 
     let proxy = Proxy::start(cluster.address(leader)).await.unwrap();
     let mut endpoints = cluster.endpoints();
     endpoints[leader] = proxy.endpoint();
     proxy.block(Direction::Both);
-    let client = Client::builder().endpoints(endpoints).connect();
+    let client = etcd_tests::builder(endpoints).connect();
     let client = client.await.unwrap();
     let (moved, ()) = tokio::join!(client.move_leader(id), async {
         wait::until("the others are connected", LIMIT, async || {
@@ -179,7 +175,7 @@ async fn who_cannot_move_the_leadership_is_said_so() {
     let asked = client.endpoint(&follower).move_leader(7).await;
     assert_eq!(etcd(&asked.unwrap_err()), EtcdError::NotLeader);
 
-    let without_leader = Client::connect(follower).await.unwrap();
+    let without_leader = etcd_tests::connect(follower).await.unwrap();
     let error = without_leader.move_leader(7).await.unwrap_err();
     assert!(
         matches!(&error, Error::Config(wrong) if wrong.option == "endpoints"),

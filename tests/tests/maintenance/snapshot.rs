@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use etcd_core::proto::etcdserverpb::SnapshotResponse;
-use etcd_core::{Client, Error, Get, Watch};
+use etcd_core::{Error, Get, Watch};
 use etcd_tests::cluster::Cluster;
+use etcd_tests::proxy::{Direction, Proxy};
 use etcd_tests::scripted::{Reply, Request, Scripted};
 use futures_util::TryStreamExt;
 use tokio::time::timeout;
@@ -81,7 +82,7 @@ async fn snapshots_that_nobody_reads_hold_up_neither_calls_nor_watches() {
 #[tokio::test]
 async fn a_time_limit_of_the_view_ends_a_snapshot_that_stands_still() {
     let server = server(|_| chunk()).await;
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     let started = Instant::now();
     let limit = Duration::from_millis(500);
     let mut snapshot = client.timeout(limit).snapshot().await.unwrap();
@@ -99,28 +100,38 @@ async fn until_the_first_bytes_have_come_another_member_is_tried() {
     let down = server(|_| Reply::status(14, "etcdserver: server stopped")).await;
     let lost = server(|_| Reply::rst(2u32)).await;
     let good = server(|_| chunk()).await;
-    let endpoints = [&down, &lost, &good].map(Scripted::endpoint);
-    let client = Client::builder().endpoints(endpoints).connect();
+    // Of two members the nearer one is taken, so that the good one is asked last.
+    let far = Proxy::start(good.endpoint()).await.unwrap();
+    far.delay(Direction::Both, Duration::from_millis(40));
+    let endpoints = [down.endpoint(), lost.endpoint(), far.endpoint()];
+    let client = etcd_tests::builder(&endpoints).connect();
     let client = client.await.unwrap();
-    // Which member is asked first is left to chance: often enough, it is not the good one.
-    for _ in 0..60 {
+    for endpoint in endpoints {
+        client
+            .endpoint(endpoint)
+            .timeout(LIMIT)
+            .get("connected")
+            .await
+            .unwrap();
+    }
+    for _ in 0..5 {
         let mut snapshot = client.snapshot().await.unwrap();
         assert!(snapshot.try_next().await.unwrap().is_some());
     }
-    assert_eq!(good.seen(SNAPSHOT), 60);
-    assert!(down.seen(SNAPSHOT) + lost.seen(SNAPSHOT) > 0);
+    assert_eq!(good.seen(SNAPSHOT), 5);
+    assert!(down.seen(SNAPSHOT) > 0 && lost.seen(SNAPSHOT) > 0);
     // A view of one member asks no other.
     let pinned = client.endpoint(down.endpoint());
     let pinned = pinned.timeout(Duration::from_millis(500));
     let error = pinned.snapshot().await.unwrap_err();
     assert_eq!(error.endpoint(), Some(&*down.endpoint()), "{error}");
-    assert_eq!(good.seen(SNAPSHOT), 60);
+    assert_eq!(good.seen(SNAPSHOT), 5);
 }
 
 #[tokio::test]
 async fn a_snapshot_ends_when_the_client_is_closed_and_is_reset_when_it_is_dropped() {
     let server = server(|_| chunk()).await;
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     drop(client.snapshot().await.unwrap());
     etcd_tests::wait::until("the server sees the reset", LIMIT, async || {
         server.resets().len() == 1
@@ -141,7 +152,7 @@ async fn nobody_to_take_a_snapshot_of_is_an_error_within_the_time_limit() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = port.local_addr().unwrap().to_string();
     drop(port);
-    let client = Client::builder().endpoints([address]).build().unwrap();
+    let client = etcd_tests::builder([address]).build().unwrap();
     let waits = client.timeout(Duration::from_millis(300));
     let error = timeout(LIMIT, waits.snapshot()).await.unwrap();
     let error = error.unwrap_err();

@@ -8,7 +8,7 @@ use etcd_core::proto::etcdserverpb::{
 };
 use etcd_core::proto::mvccpb::{Event, KeyValue};
 use etcd_core::proto::rpc::{RANGE_STREAM_PATH, Unary};
-use etcd_core::{Client, Delete, Error, Get, Put, Txn, Watch};
+use etcd_core::{Delete, Error, Get, Put, Txn, Watch};
 use etcd_tests::scripted::{Reply, Request, Scripted};
 use tokio::time::timeout;
 
@@ -58,7 +58,7 @@ fn with(key: &'static [u8]) -> impl Fn(&Request) -> Reply + Send + Sync + 'stati
 async fn a_key_of_somebody_else_is_an_error_and_is_not_shown() {
     for key in [&b""[..], b"a", b"app/", b"app0", b"beside", b"\xff"] {
         let server = Scripted::start(with(key)).await.unwrap();
-        let client = Client::connect(server.endpoint()).await.unwrap();
+        let client = etcd_tests::connect(server.endpoint()).await.unwrap();
         let inside = client.namespace("app/");
         for error in [
             inside.get(Get::all()).await.unwrap_err(),
@@ -98,7 +98,7 @@ async fn a_key_of_somebody_else_ends_what_comes_in_pieces() {
         _ => request.usual(),
     };
     let server = Scripted::start(script).await.unwrap();
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     let mut pieces = client
         .namespace("app/")
         .range_stream(Get::all())
@@ -118,7 +118,7 @@ async fn a_key_of_somebody_else_ends_what_comes_in_pieces() {
 #[tokio::test]
 async fn events_of_somebody_else_do_not_reach_a_watch_in_a_namespace() {
     let server = Scripted::start(Request::usual).await.unwrap();
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     let inside = client.namespace("app/");
     let watch = inside.watch(Watch::all().start_revision(1).prev_kv());
     let serve = async {

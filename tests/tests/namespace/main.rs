@@ -33,14 +33,16 @@ const PREFIXES: [&[u8]; 6] = [b"app/", b"a\xff", b"\xff", b"\xff\xff", b"\0", b"
 /// A client of the shared cluster, and a prefix for the keys of one test.
 async fn client() -> (Client, Prefix) {
     let target = Target::get().await.unwrap();
-    let client = Client::connect(target.endpoints().join(",")).await.unwrap();
+    let client = etcd_tests::connect(target.endpoints().join(","))
+        .await
+        .unwrap();
     (client, target.prefix())
 }
 
 /// A cluster for a test that reads and writes anywhere.
 async fn own() -> (Cluster, Client) {
     let cluster = Cluster::start(1).await.unwrap();
-    let client = Client::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
     (cluster, client)
 }
 

@@ -134,6 +134,6 @@ async fn what_names_no_key_is_asked_as_it_is() {
         inside.status().await.unwrap().version,
         client.status().await.unwrap().version
     );
-    let members = MemberListRequest { linearizable: true };
+    let members = MemberListRequest::default();
     assert_eq!(inside.send(members).await.unwrap().members.len(), 1);
 }

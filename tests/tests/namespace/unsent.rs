@@ -12,7 +12,7 @@ use etcd_tests::scripted::{Request, Scripted};
 
 async fn counted() -> (Scripted, Client) {
     let server = Scripted::start(Request::usual).await.unwrap();
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     (server, client)
 }
 
@@ -101,7 +101,7 @@ async fn errors_name_keys_as_the_caller_does() {
 #[tokio::test]
 async fn the_prefix_counts_where_the_length_of_a_request_is_limited() {
     let (server, _) = counted().await;
-    let strict = Client::builder().endpoints([server.endpoint()]);
+    let strict = etcd_tests::builder([server.endpoint()]);
     let strict = strict.max_request_bytes(100).connect().await.unwrap();
     let put = || Put::new("k", vec![0; 95]);
     strict.send(put()).await.unwrap();

@@ -95,10 +95,10 @@ async fn is_exactly_history(
 async fn no_change_is_lost_or_repeated_when_members_are_killed() {
     let cluster = Cluster::start(3).await.unwrap();
     let endpoints = cluster.endpoints().join(",");
-    let client = Client::connect(&endpoints).await.unwrap();
+    let client = etcd_tests::connect(&endpoints).await.unwrap();
     let last = "p/last".to_owned();
     let followed = follow(Observer::prefix(&client, "p/"), last.clone());
-    let mut writer = Writer::start(Client::connect(&endpoints).await.unwrap(), "p/".into());
+    let mut writer = Writer::start(etcd_tests::connect(&endpoints).await.unwrap(), "p/".into());
     writer.more(50).await;
     let feeds = || {
         let rows = client.endpoints();
@@ -130,7 +130,7 @@ async fn no_change_is_lost_or_repeated_when_connections_break() {
     let (direct, prefix) = client().await;
     let endpoint = Target::get().await.unwrap().endpoints()[0].clone();
     let proxy = Proxy::start(&endpoint).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     let (last, single) = (prefix.key("last"), prefix.key("3"));
     let all = follow(Observer::prefix(&client, &*prefix), last.clone());
     let until_last = KeyRange::range(single.as_str(), prefix.key("m"));
@@ -192,7 +192,7 @@ async fn dropping_futures_at_any_poll_loses_and_repeats_nothing() {
     let (direct, prefix) = client().await;
     let endpoint = Target::get().await.unwrap().endpoints()[0].clone();
     let proxy = Proxy::start(&endpoint).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     let (last, seed) = (prefix.key("last"), fastrand::u64(..));
     println!("seed {seed}");
     let mut observer = Observer::prefix(&client, &*prefix);
@@ -223,8 +223,8 @@ async fn dropping_futures_at_any_poll_loses_and_repeats_nothing() {
 async fn dropping_futures_at_any_poll_of_a_second_read_loses_no_difference() {
     let cluster = Cluster::start(1).await.unwrap();
     let proxy = Proxy::start(cluster.address(0)).await.unwrap();
-    let direct = Client::connect(cluster.endpoint(0)).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let direct = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut rng = fastrand::Rng::with_seed(seed);

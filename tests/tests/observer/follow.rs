@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use etcd_core::{Client, Compare, Delete, Error, KeyRange, Put, Txn};
+use etcd_core::{Compare, Delete, Error, KeyRange, Put, Txn};
 use etcd_recipes::Observer;
 use etcd_recipes::observer::Event;
 use etcd_tests::cluster::{Cluster, Target};
@@ -121,7 +121,7 @@ async fn an_observer_goes_on_where_it_was_after_an_error() {
     let (direct, prefix) = client().await;
     let target = Target::get().await.unwrap();
     let proxy = Proxy::start(&target.endpoints()[0]).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     let hasty = client.timeout(Duration::from_millis(300));
     let mut observer = Observer::prefix(&hasty, &*prefix);
     // Neither the read nor the watch can be made.
@@ -155,7 +155,7 @@ async fn a_dropped_observer_leaves_nothing_on_the_server_or_here() {
     let cluster = Cluster::start(1).await.unwrap();
     let tasks = || Handle::current().metrics().num_alive_tasks();
     let before = tasks();
-    let client = Client::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
     let watchers = async || {
         let metric = cluster.metric(0, "etcd_debugging_mvcc_watcher_total", &[]);
         metric.await.unwrap() as usize
@@ -176,7 +176,7 @@ async fn a_dropped_observer_leaves_nothing_on_the_server_or_here() {
         .unwrap();
     drop(client);
     let put = async || {
-        let other = Client::connect(cluster.endpoint(0)).await.unwrap();
+        let other = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
         other.put("4/k", "w").await.unwrap().revision()
     };
     let put = put().await;

@@ -27,7 +27,6 @@ use etcd_recipes::observer::{Event, Observer};
 use etcd_tests::cluster::{Prefix, Target};
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
-use tonic::transport::Channel;
 
 /// For whatever comes at once, or after an election, on an idle machine.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -35,7 +34,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// A client of the shared cluster, and a prefix for the keys of one test.
 async fn client() -> (Client, Prefix) {
     let target = Target::get().await.unwrap();
-    let client = Client::connect(target.endpoints().join(",")).await.unwrap();
+    let client = etcd_tests::connect(target.endpoints().join(","))
+        .await
+        .unwrap();
     (client, target.prefix())
 }
 
@@ -121,8 +122,7 @@ async fn until(observer: &mut Observer, last: &str) -> Vec<Change> {
 
 /// The history of a range from a revision on, up to and with the put of the key `last`, as the member at `endpoint` has it.
 async fn history(endpoint: &str, range: &KeyRange, from: i64, last: &str) -> Vec<Change> {
-    let channel = Channel::from_shared(endpoint.to_owned()).unwrap();
-    let mut stub = WatchClient::new(channel.connect().await.unwrap());
+    let mut stub = WatchClient::new(etcd_tests::tls::channel(endpoint).await.unwrap());
     let create = WatchRequest {
         request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
             key: range.start().clone(),

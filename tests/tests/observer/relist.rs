@@ -1,5 +1,7 @@
 //! History that was compacted before it could be delivered: the range is read again, and the difference is emitted.
 
+use std::time::Duration;
+
 use etcd_core::proto::etcdserverpb::watch_request::RequestUnion;
 use etcd_core::proto::etcdserverpb::{
     RangeRequest, WatchCreateRequest, WatchRequest, WatchResponse,
@@ -9,7 +11,7 @@ use etcd_core::proto::rpc::Unary;
 use etcd_core::{Client, Compact, Delete, KeyRange};
 use etcd_recipes::Observer;
 use etcd_recipes::observer::Event;
-use etcd_tests::cluster::Cluster;
+use etcd_tests::cluster::{Builder, Cluster};
 use etcd_tests::proxy::Proxy;
 use etcd_tests::scripted::{Incoming, Request, Scripted};
 
@@ -24,13 +26,12 @@ struct Bench {
 }
 
 impl Bench {
-    async fn start(args: &[&str]) -> Self {
-        let args = args.iter().copied();
-        let cluster = Cluster::builder().args(args).start().await.unwrap();
+    async fn start(builder: Builder) -> Self {
+        let cluster = builder.start().await.unwrap();
         let proxy = Proxy::start(cluster.address(0)).await.unwrap();
         Self {
-            direct: Client::connect(cluster.endpoint(0)).await.unwrap(),
-            proxied: Client::connect(proxy.endpoint()).await.unwrap(),
+            direct: etcd_tests::connect(cluster.endpoint(0)).await.unwrap(),
+            proxied: etcd_tests::connect(proxy.endpoint()).await.unwrap(),
             cluster,
             proxy,
         }
@@ -88,7 +89,7 @@ impl Bench {
 
 #[tokio::test]
 async fn what_was_compacted_while_cut_off_comes_as_the_difference() {
-    let bench = Bench::start(&[]).await;
+    let bench = Bench::start(Cluster::builder()).await;
     bench.put_each("abcdexy").await;
     let mut all = Observer::new(&bench.proxied, KeyRange::all());
     let mut single = ["a", "b", "d"].map(|key| Observer::new(&bench.proxied, key));
@@ -131,7 +132,7 @@ async fn what_was_compacted_while_cut_off_comes_as_the_difference() {
 
 #[tokio::test]
 async fn what_was_compacted_before_the_watch_began_comes_as_the_difference() {
-    let bench = Bench::start(&[]).await;
+    let bench = Bench::start(Cluster::builder()).await;
     bench.put_each("abcdexy").await;
     let mut observer = Observer::new(&bench.direct, KeyRange::all());
     reset(&mut observer).await;
@@ -162,7 +163,7 @@ async fn created(stream: &mut Incoming) -> (WatchCreateRequest, WatchResponse) {
 #[tokio::test]
 async fn a_watch_that_is_refused_because_of_compaction_is_made_after_a_second_read() {
     let server = Scripted::start(Request::usual).await.unwrap();
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     let mut observer = Observer::new(&client, "k");
     let (_, revision) = reset(&mut observer).await;
     let serving = async {
@@ -193,9 +194,8 @@ async fn a_watch_that_is_refused_because_of_compaction_is_made_after_a_second_re
 
 #[tokio::test]
 async fn a_reader_that_history_left_behind_ends_with_the_range_as_it_is() {
-    let bench = Bench::start(&[]).await;
-    let small = Client::builder().watch_queue(10, 1 << 20);
-    let small = small.endpoints([bench.cluster.endpoint(0)]);
+    let bench = Bench::start(Cluster::builder()).await;
+    let small = etcd_tests::builder([bench.cluster.endpoint(0)]).watch_queue(10, 1 << 20);
     let client = small.connect().await.unwrap();
     let mut observer = Observer::new(&client, KeyRange::all());
     reset(&mut observer).await;
@@ -224,7 +224,8 @@ async fn a_reader_that_history_left_behind_ends_with_the_range_as_it_is() {
 
 #[tokio::test]
 async fn progress_carries_an_idle_observer_past_compaction() {
-    let bench = Bench::start(&["--watch-progress-notify-interval=200ms"]).await;
+    let interval = Duration::from_millis(200);
+    let bench = Bench::start(Cluster::builder().progress_interval(interval)).await;
     let mut observer = Observer::prefix(&bench.proxied, "idle/");
     reset(&mut observer).await;
     let first = bench.put("idle/first", "").await;

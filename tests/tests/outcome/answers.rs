@@ -64,7 +64,7 @@ const ROWS: [Row; 20] = [
     row(15, "etcdserver: corrupt cluster", [1, 1], Unknown),
     row(13, "some other failure", [1, 1], Unknown),
     row(8, "grpc: received message larger than max", [1, 1], Unknown),
-    row(12, "unknown method Put", [1, 1], Unknown),
+    row(12, "unknown method Put", [1, 1], NotApplied),
     row(7, "etcdserver: permission denied", [1, 1], NotApplied),
     row(
         5,

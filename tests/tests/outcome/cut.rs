@@ -11,11 +11,10 @@ use crate::LIMIT;
 async fn behind() -> (Proxy, Client, Prefix) {
     let target = Target::get().await.unwrap();
     let direct = target.endpoints()[0].clone();
-    let address = direct.trim_start_matches("http://");
-    let proxy = Proxy::start(address).await.unwrap();
+    let proxy = Proxy::start(&direct).await.unwrap();
     (
         proxy,
-        Client::connect(&direct).await.unwrap(),
+        etcd_tests::connect(&direct).await.unwrap(),
         target.prefix(),
     )
 }
@@ -28,7 +27,7 @@ async fn version(direct: &Client, key: &str) -> i64 {
 #[tokio::test]
 async fn a_put_whose_reply_is_lost_is_unknown_and_applied_once() {
     let (proxy, direct, prefix) = behind().await;
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     let key = prefix.key("k");
     for close in [Close::Fin, Close::Reset] {
         direct.delete(&key).await.unwrap();
@@ -56,7 +55,7 @@ async fn a_put_whose_reply_is_lost_is_unknown_and_applied_once() {
 #[tokio::test]
 async fn an_idempotent_put_whose_reply_is_lost_is_applied_again() {
     let (proxy, direct, prefix) = behind().await;
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     let key = prefix.key("k");
     proxy.block(Direction::ToClient);
     let put = tokio::spawn(client.idempotent().put(&key, "v"));
@@ -85,7 +84,7 @@ async fn what_is_said_of_a_put_is_true_wherever_it_is_cut() {
                 Close::Fin
             };
             // Each its own client, whose first reconnect is at once.
-            let client = Client::connect(proxy.endpoint()).await.unwrap();
+            let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
             let client = client.timeout(LIMIT);
             let key = prefix.key(format!("{direction:?}-{bytes}"));
             proxy.cut_after(direction, bytes, close);

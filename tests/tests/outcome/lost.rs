@@ -114,7 +114,7 @@ async fn a_put_of_which_no_byte_left_is_sent_on_the_next_connection() {
     let proxy = Proxy::start(server.address()).await.unwrap();
     for round in 1..=10 {
         // A client of its own: reconnecting again and again would be slowed down.
-        let client = Client::connect(proxy.endpoint()).await.unwrap();
+        let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
         let accepted = proxy.accepted();
         proxy.reset_all();
         client.put("k", "v").await.unwrap();
@@ -150,7 +150,7 @@ async fn a_put_that_is_not_answered_in_time_is_unknown() {
 #[tokio::test]
 async fn a_put_to_a_member_that_fell_silent_is_not_sent_elsewhere() {
     let (servers, quick) = pair(|_| Reply::silence()).await;
-    let builder = Client::builder().endpoints(servers.iter().map(Scripted::endpoint));
+    let builder = etcd_tests::builder(servers.iter().map(Scripted::endpoint));
     let builder = builder.suspect_after(Duration::from_millis(50));
     let client = builder.dead_after(Duration::from_millis(300)).connect();
     let client = client.await.unwrap();
@@ -170,7 +170,7 @@ const ATTEMPT: Duration = Duration::from_millis(700);
 
 /// With a time limit for each attempt, and none for silence.
 async fn impatient(servers: &[Scripted]) -> Client {
-    let builder = Client::builder().endpoints(servers.iter().map(Scripted::endpoint));
+    let builder = etcd_tests::builder(servers.iter().map(Scripted::endpoint));
     let builder = builder.suspect_after(Duration::from_secs(60));
     let builder = builder.read_attempt_timeout(ATTEMPT);
     builder.connect().await.unwrap()

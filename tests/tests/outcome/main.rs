@@ -56,7 +56,7 @@ async fn first(first: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Scr
 }
 
 async fn client(server: &Scripted) -> Client {
-    Client::connect(server.endpoint()).await.unwrap()
+    etcd_tests::connect(server.endpoint()).await.unwrap()
 }
 
 /// Two members, of which the one that is asked for a key first, whichever that is, answers with `first`; both otherwise
@@ -76,7 +76,7 @@ async fn pair(
         servers.push(builder.start(script).await.unwrap());
     }
     let endpoints = servers.iter().map(Scripted::endpoint);
-    let client = Client::builder().endpoints(endpoints).connect();
+    let client = etcd_tests::builder(endpoints).connect();
     let client = client.await.unwrap();
     both_active(&client).await;
     (servers, client)

@@ -1,7 +1,7 @@
 //! Streams that are reset, and replies that are none.
 
 use etcd_core::proto::etcdserverpb::PutResponse;
-use etcd_core::{Client, Error, Outcome};
+use etcd_core::{Error, Outcome};
 use etcd_tests::scripted::{Reply, Request};
 use h2::Reason;
 
@@ -141,7 +141,7 @@ async fn a_reply_that_cannot_be_decoded_ends_reads_and_writes_at_once() {
 async fn a_reply_that_is_too_large_ends_reads_and_writes_at_once() {
     let large = |_: &Request| Reply::oversized(1 << 20);
     let server = first(large).await;
-    let builder = Client::builder().endpoints([server.endpoint()]);
+    let builder = etcd_tests::builder([server.endpoint()]);
     let client = builder.receive_limit(100_000).connect().await.unwrap();
     let error = client.put("k", "v").await.unwrap_err();
     assert!(matches!(&error, Error::TooLarge(_)), "{error}");

@@ -17,7 +17,7 @@ async fn a_put_that_finds_no_open_port_waits_for_one_and_is_sent_once() {
     let server = Scripted::start(Request::usual).await.unwrap();
     let proxy = Proxy::start(server.address()).await.unwrap();
     proxy.refuse();
-    let client = Client::builder().endpoints([proxy.endpoint()]).build();
+    let client = etcd_tests::builder([proxy.endpoint()]).build();
     let client = client.unwrap();
     let put = tokio::spawn(client.put("k", "v"));
     wait::until("the port was found closed", LIMIT, async || {
@@ -37,7 +37,7 @@ async fn a_put_that_never_finds_an_open_port_is_not_applied() {
     let server = Scripted::start(Request::usual).await.unwrap();
     let proxy = Proxy::start(server.address()).await.unwrap();
     proxy.refuse();
-    let client = Client::builder().endpoints([proxy.endpoint()]).build();
+    let client = etcd_tests::builder([proxy.endpoint()]).build();
     let client = client.unwrap().timeout(Duration::from_millis(300));
     let error = client.put("k", "v").await.unwrap_err();
     assert!(matches!(error, Error::Timeout(_)), "{error}");
@@ -52,7 +52,7 @@ async fn a_put_that_never_finds_an_open_port_is_not_applied() {
 
 /// A client whose connections look at nothing but what arrives: no timer moves a queue that is stuck.
 async fn unsuspecting(server: &Scripted) -> Client {
-    let builder = Client::builder().endpoints([server.endpoint()]);
+    let builder = etcd_tests::builder([server.endpoint()]);
     let builder = builder.suspect_after(Duration::from_secs(60));
     let builder = builder.keep_alive_interval(Duration::from_secs(60));
     builder.connect().await.unwrap()

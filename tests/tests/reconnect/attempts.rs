@@ -40,8 +40,7 @@ async fn beside_an_active_endpoint_a_failing_one_is_tried_after_delays_that_doub
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let failing = listener.local_addr().unwrap().to_string();
     let attempts = tokio::spawn(async move { attempts(&listener, 6).await });
-    let client = Client::builder()
-        .endpoints([cluster.endpoint(0), failing])
+    let client = etcd_tests::builder([cluster.endpoint(0), failing])
         .connect()
         .await
         .unwrap();
@@ -56,8 +55,7 @@ async fn beside_an_active_endpoint_a_failing_one_is_tried_after_delays_that_doub
 #[tokio::test]
 async fn without_an_active_endpoint_a_failing_one_is_tried_every_second() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = Client::builder()
-        .endpoints([listener.local_addr().unwrap().to_string()])
+    let client = etcd_tests::builder([listener.local_addr().unwrap().to_string()])
         .build()
         .unwrap();
     let waiting = tokio::spawn(client.timeout(LIMIT).get("k"));
@@ -70,7 +68,7 @@ async fn without_an_active_endpoint_a_failing_one_is_tried_every_second() {
 async fn after_a_long_outage_the_client_is_back_within_2_s() {
     let server = Scripted::start(Request::usual).await.unwrap();
     let proxy = Proxy::start(server.address()).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     proxy.refuse();
     proxy.reset_all();
     let read = tokio::spawn(client.timeout(LIMIT).get("k"));

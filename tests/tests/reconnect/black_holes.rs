@@ -37,7 +37,7 @@ async fn a_put_is_unknown(client: &Client, proxy: &Proxy, key: &str) {
 #[tokio::test]
 async fn reads_leave_a_blocked_connection_and_writes_on_it_end_as_unknown() {
     let pair = Pair::start().await;
-    let direct = Client::connect(&pair.direct).await.unwrap();
+    let direct = etcd_tests::connect(&pair.direct).await.unwrap();
     let client = &pair.client;
     for direction in [Direction::Both, Direction::ToServer, Direction::ToClient] {
         let key = format!("{direction:?}");

@@ -43,7 +43,7 @@ async fn fifty_lost_connections_leave_no_task_and_no_socket() {
     let cluster = Cluster::start(1).await.unwrap();
     let proxy = Proxy::start(cluster.address(0)).await.unwrap();
     let without = tasks();
-    let connect = || Client::connect(proxy.endpoint());
+    let connect = || etcd_tests::connect(proxy.endpoint());
     let clients = try_join_all((0..CLIENTS).map(|_| connect())).await.unwrap();
     let with = tasks();
 
@@ -88,14 +88,11 @@ async fn clients_that_end_while_nothing_passes_leave_no_task() {
     let cluster = Cluster::start(1).await.unwrap();
     let proxy = Proxy::start(cluster.address(0)).await.unwrap();
     let without = tasks();
-    let dropped = Client::connect(proxy.endpoint()).await.unwrap();
-    let closed = Client::connect(proxy.endpoint()).await.unwrap();
+    let dropped = etcd_tests::connect(proxy.endpoint()).await.unwrap();
+    let closed = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     let links = proxy.open();
     proxy.block(Direction::Both);
-    let connecting = Client::builder()
-        .endpoints([proxy.endpoint()])
-        .build()
-        .unwrap();
+    let connecting = etcd_tests::builder([proxy.endpoint()]).build().unwrap();
     let abandoned = tokio::spawn(dropped.put("k", "v"));
     let failing = tokio::spawn(closed.put("k", "v"));
     let sent = async || {

@@ -158,7 +158,7 @@ async fn a_read_refused_by_a_member_that_then_goes_away_ends_with_every_cause() 
     .await
     .unwrap();
     let endpoint = server.endpoint();
-    let client = Client::connect(&endpoint).await.unwrap();
+    let client = etcd_tests::connect(&endpoint).await.unwrap();
     let read = tokio::spawn(client.timeout(Duration::from_secs(1)).get("k"));
     let asked = async || server.seen("/etcdserverpb.KV/Range") > 0;
     wait::until("the read was refused", LIMIT, asked)

@@ -29,7 +29,7 @@ impl Proxied {
     async fn start() -> Proxied {
         let cluster = Cluster::start(1).await.unwrap();
         let proxy = Proxy::start(cluster.address(0)).await.unwrap();
-        let client = Client::connect(proxy.endpoint()).await.unwrap();
+        let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
         Proxied {
             cluster,
             proxy,
@@ -39,7 +39,7 @@ impl Proxied {
 
     /// A client that does not go through the proxy.
     async fn direct(&self) -> Client {
-        Client::connect(self.cluster.endpoint(0)).await.unwrap()
+        etcd_tests::connect(self.cluster.endpoint(0)).await.unwrap()
     }
 }
 
@@ -58,8 +58,7 @@ impl Pair {
         let followers: Vec<_> = (0..3).filter(|i| *i != leader).collect();
         let proxy = Proxy::start(cluster.address(followers[0])).await.unwrap();
         let direct = cluster.endpoint(followers[1]);
-        let client = Client::builder()
-            .endpoints([proxy.endpoint(), direct.clone()])
+        let client = etcd_tests::builder([proxy.endpoint(), direct.clone()])
             .connect()
             .await
             .unwrap();

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use etcd_core::Client;
 use etcd_tests::scripted::{Reply, Scripted};
 use h2::Reason;
 use tokio::time::{Instant, sleep_until};
@@ -20,7 +19,7 @@ async fn read(failure: Reply) -> (usize, usize) {
         }
     };
     let server = Scripted::start(script).await.unwrap();
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     let due = Instant::now() + TIMEOUT;
     let (error, ()) = tokio::join!(client.timeout(TIMEOUT).get("k"), sleep_until(due));
     let error = error.unwrap_err();

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use etcd_core::Client;
 use etcd_tests::endpoints;
 use etcd_tests::proxy::{Direction, Proxy};
 use etcd_tests::scripted::{Reply, Request, Scripted};
@@ -17,10 +16,7 @@ async fn a_server_that_answers_no_request_is_never_active() {
     let server = Scripted::start(|_: &Request| Reply::silence())
         .await
         .unwrap();
-    let client = Client::builder()
-        .endpoints([server.endpoint()])
-        .build()
-        .unwrap();
+    let client = etcd_tests::builder([server.endpoint()]).build().unwrap();
     let tried = async || {
         assert_eq!(client.endpoints().active(), 0, "{}", client.endpoints());
         server.connections() == 3
@@ -41,7 +37,7 @@ async fn an_endpoint_that_was_slow_to_connect_is_used_again() {
     let proxy = Proxy::start(slow.address()).await.unwrap();
     proxy.delay(Direction::Both, Duration::from_millis(100));
     let urls = [near.endpoint(), proxy.endpoint()];
-    let client = Client::builder().endpoints(urls).connect().await.unwrap();
+    let client = etcd_tests::builder(urls).connect().await.unwrap();
     endpoints::active(&client, &proxy.endpoint(), LIMIT)
         .await
         .unwrap();

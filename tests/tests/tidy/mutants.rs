@@ -32,6 +32,16 @@ const BROKEN: &[(Rule, &str, &str)] = &[
         "fn f(e: http::Error) {}",
     ),
     (
+        rules::only_net_knows_http,
+        "etcd-core/src/call.rs",
+        "use tower_service::Service;",
+    ),
+    (
+        rules::only_net_knows_http,
+        "etcd-core/src/channel.rs",
+        "fn f(status: tonic::Status) {}",
+    ),
+    (
         rules::only_connect_opens_sockets,
         "etcd-core/src/net/tap.rs",
         "use tokio::net::TcpStream;",

@@ -1,7 +1,7 @@
 //! Transactions that etcd refuses: by this client before they are sent where that is certain, else by the server, typed.
 
 use etcd_core::proto::etcdserverpb::{CompactionRequest, TxnRequest};
-use etcd_core::{Client, Code, Compare, Delete, Error, EtcdError, Get, Outcome, Put, Txn};
+use etcd_core::{Code, Compare, Delete, Error, EtcdError, Get, Outcome, Put, Txn};
 use etcd_tests::cluster::{Prefix, Target};
 
 use crate::{client, value};
@@ -34,7 +34,7 @@ async fn a_transaction_of_128_operations_runs_and_one_of_129_is_refused() {
 
     // The server says the same.
     let endpoints = Target::get().await.unwrap().endpoints().to_vec();
-    let unlimited = Client::builder().endpoints(endpoints).max_txn_ops(0);
+    let unlimited = etcd_tests::builder(endpoints).max_txn_ops(0);
     let unlimited = unlimited.connect().await.unwrap();
     let error = unlimited.txn(txn(129)).await.unwrap_err();
     assert_eq!(

@@ -18,7 +18,9 @@ use etcd_tests::cluster::{Prefix, Target};
 /// A client of the shared cluster, and a prefix for the keys of one test.
 async fn client() -> (Client, Prefix) {
     let target = Target::get().await.unwrap();
-    let client = Client::connect(target.endpoints().join(",")).await.unwrap();
+    let client = etcd_tests::connect(target.endpoints().join(","))
+        .await
+        .unwrap();
     (client, target.prefix())
 }
 

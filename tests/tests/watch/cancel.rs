@@ -149,7 +149,7 @@ async fn watches_are_cancelled_while_they_are_created() {
     drop(lasting);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn watches_end_with_the_client_and_none_begins_after_it() {
     let setup = setup().await;
     let Setup { client, direct, .. } = &setup;
@@ -201,7 +201,7 @@ async fn churn(client: Client, rounds: usize) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn watches_that_come_and_go_never_end_another_of_their_stream() {
     let setup = setup().await;
     let Setup { client, direct, .. } = &setup;

@@ -31,7 +31,7 @@ impl Trio {
     }
 
     pub(crate) async fn of(cluster: Cluster) -> Self {
-        let client = Client::builder().endpoints(cluster.endpoints());
+        let client = etcd_tests::builder(cluster.endpoints());
         let client = client.connect().await.unwrap();
         let trio = Self { cluster, client };
         trio.active(3).await;
@@ -61,7 +61,7 @@ impl Trio {
         }
         let others = (0..3).filter(|i| *i != member);
         let others = others.map(|i| self.cluster.endpoint(i));
-        let others = Client::builder().endpoints(others).connect();
+        let others = etcd_tests::builder(others).connect();
         Served {
             member,
             watch: Recorder::new(watch),

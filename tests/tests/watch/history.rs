@@ -17,7 +17,6 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tonic::transport::Channel;
 
 use crate::LIMIT;
 
@@ -144,8 +143,7 @@ pub(crate) async fn bare(
     create: WatchCreateRequest,
     last: impl Fn(&WatchResponse) -> bool,
 ) -> Vec<WatchResponse> {
-    let channel = Channel::from_shared(endpoint.to_owned()).unwrap();
-    let channel = channel.connect().await.unwrap();
+    let channel = etcd_tests::tls::channel(endpoint).await.unwrap();
     let mut client = WatchClient::new(channel).max_decoding_message_size(256 << 20);
     let request = WatchRequest {
         request_union: Some(RequestUnion::CreateRequest(create)),

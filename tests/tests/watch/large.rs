@@ -113,7 +113,7 @@ async fn write_history(client: &Client, count: usize, size: usize) -> (i64, i64)
 #[tokio::test]
 async fn a_catch_up_of_28_megabytes_arrives_whole_and_in_order() {
     let cluster = Cluster::start(1).await.unwrap();
-    let client = Client::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
     let (first, last) = write_history(&client, 100_000, 256).await;
     let start = Instant::now();
     let mut watcher = client.watch(Watch::all().start_revision(1)).await.unwrap();

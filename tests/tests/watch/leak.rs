@@ -1,6 +1,6 @@
 //! What is dropped leaves nothing behind: no watcher and no stream on the server, no task here.
 
-use etcd_core::{Client, Watch};
+use etcd_core::Watch;
 use etcd_tests::cluster::Cluster;
 use etcd_tests::wait;
 use futures_util::FutureExt;
@@ -35,7 +35,7 @@ async fn left(cluster: &Cluster, watchers: usize, streams: usize, alive: usize) 
 async fn dropped_watchers_futures_and_clients_leave_nothing_behind() {
     let cluster = Cluster::start(1).await.unwrap();
     let none = tasks();
-    let client = Client::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
     client.put("k", "").await.unwrap();
     let first = client.watch("k").await.unwrap();
     first.cancel().await.unwrap();
@@ -69,7 +69,7 @@ async fn dropped_watchers_futures_and_clients_leave_nothing_behind() {
 
     // The client first, then the watcher that kept its connections.
     let mut watch = client.watch("k").await.unwrap();
-    let writer = Client::connect(cluster.endpoint(0)).await.unwrap();
+    let writer = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
     drop(client);
     writer.put("k", "1").await.unwrap();
     assert_eq!(watch.try_next().await.unwrap().unwrap().events.len(), 1);
@@ -81,7 +81,7 @@ async fn dropped_watchers_futures_and_clients_leave_nothing_behind() {
 async fn thousands_of_watches_that_come_and_go_leave_nothing_behind() {
     let cluster = Cluster::start(1).await.unwrap();
     let none = tasks();
-    let client = Client::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
     // While another one keeps the stream open; and with streams that come and go with them.
     let lasting = client.watch("k").await.unwrap();
     let busy = tasks();

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | [`events`], [`large`], [`progress`] | what a watch delivers; the shared cluster, or the user's (`ETCD_ENDPOINTS`) |
 //! | [`resume`] | lost connections, through the proxy |
-//! | [`failover`], [`rolling`], [`leaderless`] | members that die, hang, restart or are cut off |
+//! | [`failover`], [`leaderless`] | members that die, hang, restart or are cut off |
 //! | [`many`], [`slow`] | a thousand watchers; readers that do not read |
 //! | [`cancel`], [`leak`] | the end of a watch, counted on the server and in the runtime |
-//! | [`refuse`], [`server`], [`hostile`] | refusals, and servers that say what etcd would not; scripted |
-//! | [`history`], [`traffic`] | the checker, and the writers it is used with |
+//! | [`refuse`], [`streams`], [`hostile`] | refusals, and servers that say what etcd would not; scripted |
+//! | [`history`], [`traffic`], [`member`] | the checker, the writers it is used with, and a scripted member |
+//!
+//! What a watch costs in memory is measured in a process of its own, `tests/tests/watch_memory.rs`.
 
 #![allow(
     clippy::unwrap_used,
@@ -47,7 +49,9 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// A client of the shared cluster, and a prefix for the keys of one test.
 async fn client() -> (Client, Prefix) {
     let target = Target::get().await.unwrap();
-    let client = Client::connect(target.endpoints().join(",")).await.unwrap();
+    let client = etcd_tests::connect(target.endpoints().join(","))
+        .await
+        .unwrap();
     (client, target.prefix())
 }
 

@@ -27,7 +27,7 @@ pub(crate) const NONE: i64 = -1;
 /// One member, and a client of it.
 pub(crate) async fn member() -> (Scripted, Client) {
     let server = Scripted::start(Request::usual).await.unwrap();
-    let client = Client::connect(server.endpoint()).await.unwrap();
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
     (server, client)
 }
 
@@ -36,7 +36,7 @@ pub(crate) async fn pair() -> ([Scripted; 2], Client) {
     let start = |id| Scripted::builder().member(id).start(Request::usual);
     let servers = [start(1).await.unwrap(), start(2).await.unwrap()];
     let endpoints = servers.iter().map(Scripted::endpoint);
-    let client = Client::builder().endpoints(endpoints).connect();
+    let client = etcd_tests::builder(endpoints).connect();
     let client = client.await.unwrap();
     wait::until("both are active", LIMIT, async || {
         client.endpoints().active() == 2

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use etcd_core::{Client, Compact, Watch};
+use etcd_core::{Compact, Watch};
 use etcd_tests::cluster::Cluster;
 use etcd_tests::proxy::{Direction, Proxy};
 use etcd_tests::wait;
@@ -54,11 +54,11 @@ async fn progress_on_request_is_told_to_a_watch_that_wants_it() {
 
 #[tokio::test]
 async fn a_quiet_watch_outlives_a_compaction_of_what_it_was_told_of() {
-    let cluster = Cluster::builder().args(["--watch-progress-notify-interval=100ms"]);
+    let cluster = Cluster::builder().progress_interval(Duration::from_millis(100));
     let cluster = cluster.start().await.unwrap();
     let proxy = Proxy::start(cluster.address(0)).await.unwrap();
-    let direct = Client::connect(cluster.endpoint(0)).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
+    let direct = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
     let mut watcher = client
         .watch(Watch::key("quiet").progress_notify())
         .await

@@ -15,9 +15,7 @@ const DENIED: &str = "rpc error: code = PermissionDenied desc = etcdserver: perm
 #[tokio::test]
 async fn what_no_server_accepts_is_refused_before_it_is_sent() {
     let (server, scripted) = member().await;
-    let limited = Client::builder()
-        .endpoints([server.endpoint()])
-        .max_request_bytes(100);
+    let limited = etcd_tests::builder([server.endpoint()]).max_request_bytes(100);
     let limited = limited.connect().await.unwrap();
     let refused = [
         (&scripted, Watch::key("")),
@@ -155,7 +153,7 @@ async fn a_stream_that_is_refused_to_its_user_ends_its_watches() {
 #[tokio::test]
 async fn a_user_whom_etcd_does_not_know_is_told_so() {
     let cluster = Cluster::start(1).await.unwrap();
-    let client = Client::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
     let mut before = client.watch("k").await.unwrap();
     client.put("k", "1").await.unwrap();
     enable_auth(&client).await;

@@ -23,8 +23,8 @@ pub(crate) struct Setup {
 pub(crate) async fn setup() -> Setup {
     let cluster = Cluster::start(1).await.unwrap();
     let proxy = Proxy::start(cluster.address(0)).await.unwrap();
-    let client = Client::connect(proxy.endpoint()).await.unwrap();
-    let direct = Client::connect(cluster.endpoint(0)).await.unwrap();
+    let client = etcd_tests::connect(proxy.endpoint()).await.unwrap();
+    let direct = etcd_tests::connect(cluster.endpoint(0)).await.unwrap();
     Setup {
         cluster,
         proxy,
@@ -33,7 +33,7 @@ pub(crate) async fn setup() -> Setup {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_when_connections_drop_while_keys_change() {
     let setup = setup().await;
     let Setup {
@@ -50,7 +50,7 @@ async fn nothing_is_lost_or_doubled_when_connections_drop_while_keys_change() {
     let filtered = Watch::prefix("k/").no_put().prev_kv();
     let filtered = Recorder::new(client.watch(filtered).await.unwrap());
     let writer = Writer::start(direct.clone(), "k/");
-    for cut in 0..14 {
+    for cut in 0..10 {
         let accepted = proxy.accepted();
         match cut % 4 {
             0 => proxy.drop_all(),
@@ -241,7 +241,7 @@ async fn a_watch_of_one_endpoint_waits_for_it() {
     let setup = setup().await;
     let other = Proxy::start(setup.cluster.address(0)).await.unwrap();
     let endpoints = [setup.proxy.endpoint(), other.endpoint()];
-    let client = Client::builder().endpoints(&endpoints).connect();
+    let client = etcd_tests::builder(&endpoints).connect();
     let client = client.await.unwrap();
     let mut pinned = client.endpoint(&endpoints[0]).watch("k").await.unwrap();
     setup.proxy.refuse();

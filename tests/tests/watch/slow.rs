@@ -17,7 +17,7 @@ const QUEUE: usize = 100;
 
 /// A client whose watchers hold little, through the proxy.
 async fn holds_little(setup: &Setup) -> Client {
-    let builder = Client::builder().endpoints([setup.proxy.endpoint()]);
+    let builder = etcd_tests::builder([setup.proxy.endpoint()]);
     builder.watch_queue(QUEUE, 1 << 20).connect().await.unwrap()
 }
 
@@ -105,7 +105,7 @@ async fn read_all(setup: &Setup, mut watchers: Vec<Watcher>, last: i64) {
     registered(setup, watchers.len()).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_parked_readers_catch_up_one_after_the_other_although_connections_drop() {
     let setup = setup().await;
     let client = holds_little(&setup).await;
@@ -129,13 +129,15 @@ async fn readers_that_give_up_while_they_catch_up_hold_nobody_back() {
     let setup = setup().await;
     let client = holds_little(&setup).await;
     let (mut watchers, last) = parked(&setup, &client, 10).await;
-    // So many as may catch up at a time are about to, and stay so.
-    let mut first = watchers.split_off(6);
+    let mut first = watchers.split_off(4);
     setup.proxy.block(Direction::ToClient);
     for watcher in &mut first {
         next(watcher).await;
     }
-    registered(&setup, 4).await;
+    // So many as may catch up at a time are about to, and stay so.
+    for _ in 0..10 {
+        registered(&setup, 4).await;
+    }
     drop(first);
     setup.proxy.unblock(Direction::ToClient);
     read_all(&setup, watchers, last).await;

@@ -242,7 +242,7 @@ async fn one_revision_larger_than_the_limit_ends_its_watch_alone() {
     let server = Scripted::start(etcd_tests::scripted::Request::usual)
         .await
         .unwrap();
-    let client = etcd_core::Client::builder().endpoints([server.endpoint()]);
+    let client = etcd_tests::builder([server.endpoint()]);
     let client = client.max_revision_bytes(10_000).connect().await.unwrap();
     let (mut watcher, mut stream) = watched(&server, &client).await;
     let other = tokio::spawn(client.watch("other"));

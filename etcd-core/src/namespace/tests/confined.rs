@@ -20,16 +20,20 @@ fn key() -> impl Strategy<Value = Bytes> {
 
 /// `key` and `range_end` as on the wire: also backwards, and with ends that look like the sign for none.
 fn range() -> impl Strategy<Value = (Bytes, Bytes)> {
+    range_of(key().boxed())
+}
+
+fn range_of(keys: BoxedStrategy<Bytes>) -> impl Strategy<Value = (Bytes, Bytes)> {
     let end = prop_oneof![Just(Bytes::new()), Just(NUL), bytes(1..4)];
-    (key(), end)
+    (keys, end)
 }
 
 fn value() -> impl Strategy<Value = Bytes> {
     prop_oneof![Just(Bytes::from("v")), Just(Bytes::from("w"))]
 }
 
-fn compare() -> impl Strategy<Value = Compare> {
-    (range(), prop::option::of(value()), any::<bool>()).prop_map(
+fn compare(keys: BoxedStrategy<Bytes>) -> impl Strategy<Value = Compare> {
+    (range_of(keys), prop::option::of(value()), any::<bool>()).prop_map(
         |((key, range_end), value, equal)| {
             let result = if equal {
                 CompareResult::Equal
@@ -47,15 +51,15 @@ fn compare() -> impl Strategy<Value = Compare> {
     )
 }
 
-fn op() -> impl Strategy<Value = Request> {
-    let get = range().prop_map(|(key, range_end)| {
+fn op(keys: BoxedStrategy<Bytes>) -> impl Strategy<Value = Request> {
+    let get = range_of(keys.clone()).prop_map(|(key, range_end)| {
         Request::RequestRange(RangeRequest {
             key,
             range_end,
             ..Default::default()
         })
     });
-    let put = (key(), value()).prop_map(|(key, value)| {
+    let put = (keys.clone(), value()).prop_map(|(key, value)| {
         Request::RequestPut(PutRequest {
             key,
             value,
@@ -63,7 +67,7 @@ fn op() -> impl Strategy<Value = Request> {
             ..Default::default()
         })
     });
-    let delete = range().prop_map(|(key, range_end)| {
+    let delete = range_of(keys).prop_map(|(key, range_end)| {
         Request::RequestDeleteRange(DeleteRangeRequest {
             key,
             range_end,
@@ -74,22 +78,39 @@ fn op() -> impl Strategy<Value = Request> {
 }
 
 fn txn() -> impl Strategy<Value = TxnRequest> {
-    let of = |op: BoxedStrategy<Request>| {
+    txn_over(key().boxed())
+}
+
+fn txn_over(keys: BoxedStrategy<Bytes>) -> impl Strategy<Value = TxnRequest> {
+    let compares = prop::collection::vec(compare(keys.clone()), 0..3).boxed();
+    let of = move |op: BoxedStrategy<Request>| {
         let ops = move || {
             let op = op.clone().prop_map(|request| RequestOp {
                 request: Some(request),
             });
             prop::collection::vec(op, 0..3)
         };
-        let compare = prop::collection::vec(compare(), 0..3);
-        (compare, ops(), ops()).prop_map(|(compare, success, failure)| TxnRequest {
+        (compares.clone(), ops(), ops()).prop_map(|(compare, success, failure)| TxnRequest {
             compare,
             success,
             failure,
         })
     };
-    let nested = of(op().boxed()).prop_map(Request::RequestTxn);
-    of(prop_oneof![3 => op(), 1 => nested].boxed())
+    let nested = of(op(keys.clone()).boxed()).prop_map(Request::RequestTxn);
+    of(prop_oneof![3 => op(keys), 1 => nested].boxed())
+}
+
+/// Is every key in it a key?
+fn has_keys(txn: &TxnRequest) -> bool {
+    let ops = txn.success.iter().chain(&txn.failure);
+    let mut keys = ops.map(|op| match &op.request {
+        Some(Request::RequestRange(range)) => !range.key.is_empty(),
+        Some(Request::RequestPut(put)) => !put.key.is_empty(),
+        Some(Request::RequestDeleteRange(delete)) => !delete.key.is_empty(),
+        Some(Request::RequestTxn(txn)) => has_keys(txn),
+        None => true,
+    });
+    keys.all(|has| has) && txn.compare.iter().all(|compare| !compare.key.is_empty())
 }
 
 /// A prefix, and keys that are mostly under it or just beside it.
@@ -135,6 +156,42 @@ proptest! {
 
         prop_assert_eq!(reply, expected);
         prop_assert_eq!(store.split(&prefix), (inside, outside));
+    }
+
+    /// With the prefix it would be the one key that is just outside.
+    #[test]
+    fn a_transaction_with_an_empty_key_anywhere_is_refused_and_no_other_is(
+        prefix in bytes(1..4), mut txn in txn_over(bytes(0..3).boxed())
+    ) {
+        let has_keys = has_keys(&txn);
+        let entered = namespace(&prefix).enter(TxnRequest::PATH, &mut txn);
+        prop_assert_eq!(entered.is_ok(), has_keys);
+    }
+
+    /// The names of locks and elections may be empty: etcd makes keys of them.
+    #[test]
+    fn the_keys_of_locks_and_elections_come_back_as_they_are_sent_or_not_at_all(
+        prefix in bytes(1..4), name in bytes(0..4), key in bytes(0..7)
+    ) {
+        let namespace = namespace(&prefix);
+        let mut lock = LockRequest { name: name.clone(), lease: 7 };
+        namespace.enter(LockRequest::PATH, &mut lock).unwrap();
+        prop_assert_eq!(&lock.name, &[&prefix[..], &name].concat());
+
+        let mut locked = LockResponse { key: key.clone(), ..Default::default() };
+        let inside = key.starts_with(&prefix) && key != prefix;
+        prop_assert_eq!(namespace.leave(LockRequest::PATH, &mut locked).is_ok(), inside);
+        if inside {
+            let mut unlock = UnlockRequest { key: locked.key };
+            namespace.enter(UnlockRequest::PATH, &mut unlock).unwrap();
+            prop_assert_eq!(&unlock.key, &key);
+            let mut won = elected(lock.name.clone(), key.clone());
+            namespace.leave(CampaignRequest::PATH, &mut won).unwrap();
+            prop_assert_eq!(&won.leader.as_ref().unwrap().name, &name);
+            let mut resign = ResignRequest { leader: won.leader };
+            namespace.enter(ResignRequest::PATH, &mut resign).unwrap();
+            prop_assert_eq!(resign.leader, elected(lock.name, key).leader);
+        }
     }
 
     #[test]

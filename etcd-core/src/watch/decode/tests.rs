@@ -1,3 +1,4 @@
+use etcd_proto::etcdserverpb::ResponseHeader;
 use etcd_proto::mvccpb::KeyValue;
 use proptest::prelude::*;
 

@@ -220,7 +220,7 @@ impl State {
                 Decision::Fail => true,
                 // Whoever waits for a new one asks again, on a stream with another token.
                 Decision::Reauthenticate => !self.watchers.get(&key).is_some_and(registered),
-                Decision::SameEndpoint | Decision::NextEndpoint | Decision::AfterDelay => false,
+                _ => false,
             };
             if !over {
                 self.actions.push_back(Action::Reopen(error));

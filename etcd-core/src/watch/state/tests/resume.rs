@@ -125,3 +125,13 @@ fn a_cancellation_that_could_not_be_sent_is_not_sent_on_the_next_stream() {
     assert_eq!(state.next_request(now), Some(create));
     assert_eq!(state.next_request(now), None);
 }
+
+#[test]
+fn a_revision_after_which_none_can_come_is_not_believed() {
+    check(&[
+        (Do::Add(1, 5), "create 1 as 1 from 5"),
+        (Do::Created(1, 9), "registered 1"),
+        (Do::Progress(1, i64::MAX), ""),
+        (Do::Events(1, &[5, i64::MAX]), "reopen"),
+    ]);
+}
