@@ -168,6 +168,13 @@ async fn a_login_waits_for_a_member_as_long_as_the_call_that_needs_it() {
     let none = lazy.wait_ready(false).put("app/k", "v").await.unwrap_err();
     assert!(matches!(none, Error::NoActiveEndpoint(_)), "{none}");
     let pending = tokio::spawn(lazy.timeout(LIMIT).put("app/k", "v"));
+    let down = Instant::now();
+    wait::until("it has been down for a while", LIMIT, async || {
+        assert!(!pending.is_finished());
+        down.elapsed() > Duration::from_secs(2)
+    })
+    .await
+    .unwrap();
     secured.cluster.restart(0).unwrap();
     pending.await.unwrap().unwrap();
 }
