@@ -203,11 +203,13 @@ async fn whether_authentication_is_on_is_answered_to_those_who_cannot_log_in() {
         .build()
         .unwrap();
     let anonymous = secured.builder().build().unwrap();
-    if secured.cluster.version(0).await.unwrap() < (3, 7) {
+    let version = secured.cluster.version(0).await.unwrap();
+    if version < (3, 7) {
         for client in [wrong, anonymous] {
-            client.auth_status().await.unwrap_err();
+            let error = client.auth_status().await.unwrap_err();
+            assert_eq!(error.is_unsupported(), version < (3, 5), "{error}");
         }
-        return differs("AuthStatus, where there is one, wants a token");
+        return;
     }
     for client in [&wrong, &anonymous] {
         assert!(client.auth_status().await.unwrap().enabled);
