@@ -226,7 +226,10 @@ impl Run<'_> {
 
     async fn attempt(&self, picked: &Picked, token: &Token) -> Result<Bytes, Unanswered> {
         let plan = self.plan;
-        self.check_version(picked)?;
+        match before(self.deadline, self.check_version(picked)).await {
+            Some(checked) => checked?,
+            None => return Err(Unanswered::Deadline(self.known)),
+        }
         let metadata = Metadata {
             require_leader: plan.require_leader,
             token: token.clone(),
@@ -245,11 +248,14 @@ impl Run<'_> {
     }
 
     /// An endpoint that tells no version is trusted to be new enough.
-    fn check_version(&self, picked: &Picked) -> Result<(), Unanswered> {
-        let told = picked.version.as_deref().and_then(Version::parse);
-        match self.plan.needs {
-            Some(Needs { what, since }) if told.is_some_and(|told| told < since) => {
-                let (endpoint, version) = (picked.name.clone(), picked.version.clone());
+    async fn check_version(&self, picked: &Picked) -> Result<(), Unanswered> {
+        let Some(Needs { what, since }) = self.plan.needs else {
+            return Ok(());
+        };
+        let version = self.pool.version_of(picked).await;
+        match version.as_deref().and_then(Version::parse) {
+            Some(told) if told < since => {
+                let endpoint = picked.name.clone();
                 let reason = format!("`{what}` needs etcd {since} or newer");
                 let error = Error::unsupported(endpoint, self.plan.path, version, reason);
                 Err(Unanswered::Failed(error))

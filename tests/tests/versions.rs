@@ -189,6 +189,26 @@ async fn the_version_is_that_of_the_connection() {
     .unwrap();
 }
 
+/// As etcd does with authentication on, to whoever has no token.
+#[tokio::test]
+async fn a_member_that_told_no_version_at_first_is_asked_for_it_before_it_passes_something_over() {
+    let server = Scripted::start(|request| match &*request.path {
+        StatusRequest::PATH if request.nth == 1 => {
+            Reply::status(3, "etcdserver: user name is empty")
+        }
+        _ => answers("3.4.45")(request),
+    });
+    let server = server.await.unwrap();
+    let client = client([server.endpoint()]).await;
+    let lacking = lacks(client.member_list().await.unwrap_err());
+    assert_eq!(lacking.version.as_deref(), Some("3.4.45"));
+    assert_eq!(server.seen(MemberListRequest::PATH), 0);
+    // It is remembered.
+    let asked = server.seen(StatusRequest::PATH);
+    lacks(client.member_list().await.unwrap_err());
+    assert_eq!(server.seen(StatusRequest::PATH), asked);
+}
+
 /// As a proxy, or a member that tells it to certain users only.
 #[tokio::test]
 async fn a_member_that_tells_no_version_is_asked() {

@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     let releases = releases(&args.etcd)?;
     let suites = suites(&args.suite)?;
-    build()?;
+    build(&suites)?;
     let mut reports = Vec::new();
     for release in &releases {
         reports.push(release.test(&suites)?);
@@ -141,9 +141,10 @@ fn mentions(path: &Path, text: &str) -> Result<bool> {
 
 /// Beforehand, so that the time of the first suite is its own; of the whole workspace, whose packages may have other features
 /// alone, and would be built twice.
-fn build() -> Result<()> {
+fn build(suites: &[String]) -> Result<()> {
     let status = Command::new(cargo())
-        .args(["test", "--quiet", "--workspace", "--tests", "--no-run"])
+        .args(["test", "--quiet", "--workspace", "--no-run"])
+        .args(suites.iter().flat_map(|suite| ["--test", suite]))
         .status()
         .context("cannot start cargo")?;
     ensure!(status.success(), "the suites do not compile");

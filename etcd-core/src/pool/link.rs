@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::state::{EndpointId, Generation, Member};
+use super::version::told;
 use super::{Health, Inner, Lane, Link, Picked, Pool, PoolOptions, Version};
 use crate::error::{Error, Outcome, Result};
 use crate::net::endpoint::Endpoint;
@@ -180,7 +181,7 @@ fn member(status: &StatusResponse) -> Member {
 }
 
 /// With authentication on, etcd answers it only to users.
-async fn status(calls: &Connection, options: &PoolOptions) -> Result<StatusResponse> {
+pub(super) async fn status(calls: &Connection, options: &PoolOptions) -> Result<StatusResponse> {
     let body = grpc::frame(&StatusRequest::default());
     let metadata = Metadata {
         require_leader: false,
@@ -213,7 +214,10 @@ pub(super) fn ask_status(pool: &Pool, id: EndpointId, generation: Generation, ca
             let mut inner = pool.lock();
             match too_old(&status, &options) {
                 Some(cause) => pool.lose(&mut inner, id, generation, &cause),
-                None => inner.state.probed(id, generation, member(&status)),
+                None => {
+                    inner.learn_version(id, generation, &status);
+                    inner.state.probed(id, generation, member(&status));
+                }
             }
         }
     }));
@@ -317,7 +321,6 @@ impl Pool {
     ) -> Option<Generation> {
         let now = Instant::now().into_std();
         let member = member(status);
-        let told = Some(&*status.version).filter(|version| !version.is_empty());
         let leaderless = member.id != 0 && member.leader == 0;
         let mut inner = self.lock();
         if self.is_closed() {
@@ -329,7 +332,7 @@ impl Pool {
             Link {
                 generation,
                 calls: calls.clone(),
-                version: told.map(Arc::from),
+                version: told(status),
                 streams: Arc::default(),
                 bulk: Arc::default(),
             },

@@ -1,6 +1,14 @@
 //! Versions of etcd, as far as they can be compared.
 
 use std::fmt;
+use std::sync::Arc;
+
+use etcd_proto::etcdserverpb::StatusResponse;
+use tokio::time::timeout;
+
+use super::link::status;
+use super::state::{EndpointId, Generation};
+use super::{Inner, Picked, Pool};
 
 /// Major, minor, patch. A pre-release counts as its release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +37,43 @@ impl fmt::Display for Version {
         let [major, minor, patch] = self.0;
         write!(f, "{major}.{minor}.{patch}")
     }
+}
+
+impl Pool {
+    /// The version of etcd that answers there; `None` if it does not tell it, even when it is asked for it with a token. Cancel safe.
+    pub(crate) async fn version_of(&self, picked: &Picked) -> Option<Arc<str>> {
+        if picked.version.is_some() {
+            return picked.version.clone();
+        }
+        let asked = status(&picked.connection, &self.options);
+        let status = timeout(self.options.connect_timeout, asked)
+            .await
+            .ok()?
+            .ok()?;
+        self.lock()
+            .learn_version(picked.id, picked.generation, &status);
+        told(&status)
+    }
+}
+
+impl Inner {
+    pub(super) fn learn_version(
+        &mut self,
+        id: EndpointId,
+        generation: Generation,
+        status: &StatusResponse,
+    ) {
+        let link = self.links.get_mut(&id);
+        if let Some(link) = link.filter(|link| link.generation == generation) {
+            link.version = told(status);
+        }
+    }
+}
+
+/// The version that a member told, if it did.
+pub(super) fn told(status: &StatusResponse) -> Option<Arc<str>> {
+    let version = Some(&*status.version).filter(|version| !version.is_empty());
+    version.map(Arc::from)
 }
 
 #[cfg(test)]
