@@ -11,6 +11,7 @@ mod config;
 mod etcd;
 mod negotiation;
 mod pool;
+mod roots;
 mod rotation;
 mod server_certificates;
 mod unix;
