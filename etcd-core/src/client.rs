@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use etcd_proto::rpc::{Class, Reply, Unary};
 use prost::Message;
+use tracing::Instrument;
 
 use crate::budget::Budget;
 use crate::call::{Plan, run};
@@ -17,6 +18,7 @@ use crate::limits;
 use crate::namespace::Namespace;
 use crate::net::endpoint::Endpoint;
 use crate::net::grpc;
+use crate::observe;
 use crate::options::{ClientBuilder, LONGEST, Options};
 use crate::pool::state::Want;
 use crate::pool::{EndpointId, Pool};
@@ -142,18 +144,25 @@ impl Client {
         let (shared, namespace) = (self.shared.clone(), self.view.namespace.clone());
         async move {
             let plan = plan?;
-            let (reply, from) = run(&shared.pool, &shared.budget, &shared.tokens, &plan).await?;
-            let mut reply = <R::Wire as Unary>::Reply::decode(reply).map_err(|error| {
-                Error::protocol(from.name.clone(), format!("undecodable reply: {error}"))
-            })?;
-            if let Some(header) = reply.header() {
-                shared.pool.learn(&from, header);
-            }
-            if let Some(namespace) = &namespace {
-                let mapped = namespace.leave(R::Wire::PATH, &mut reply);
-                mapped.map_err(|foreign| foreign.at(&from.name))?;
-            }
-            Ok(reply)
+            let mut seen = observe::Call::begin(R::Wire::PATH);
+            let span = seen.span();
+            let called = async {
+                let (pool, budget, tokens) = (&shared.pool, &shared.budget, &shared.tokens);
+                let (reply, from) = run(pool, budget, tokens, &plan, &mut seen).await?;
+                let mut reply = <R::Wire as Unary>::Reply::decode(reply).map_err(|error| {
+                    Error::protocol(from.name.clone(), format!("undecodable reply: {error}"))
+                })?;
+                if let Some(header) = reply.header() {
+                    shared.pool.learn(&from, header);
+                }
+                if let Some(namespace) = &namespace {
+                    let mapped = namespace.leave(R::Wire::PATH, &mut reply);
+                    mapped.map_err(|foreign| foreign.at(&from.name))?;
+                }
+                Ok(reply)
+            };
+            let result = called.instrument(span).await;
+            seen.end(result)
         }
     }
 
