@@ -119,7 +119,7 @@ mod off {
     use crate::error::LostReason;
 
     #[derive(Debug, Default)]
-    pub(crate) struct Lag;
+    pub(crate) struct Lag(());
 
     impl Lag {
         pub(crate) fn came(&mut self) {}
