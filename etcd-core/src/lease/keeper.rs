@@ -186,6 +186,8 @@ struct Task {
     backoff: Backoff,
     /// The next renewal of each lease that must not share a stream.
     alone: FuturesUnordered<BoxFuture<Event>>,
+    /// It has ended by itself; another one may run already.
+    over: bool,
 }
 
 /// The shared stream.
@@ -215,6 +217,7 @@ impl Task {
             link,
             backoff,
             alone: FuturesUnordered::new(),
+            over: false,
         }
     }
 
@@ -223,6 +226,7 @@ impl Task {
             let event = self.next().await;
             self.handle(event);
         }
+        self.over = true;
     }
 
     /// Does what the clock demands. False when no lease is left, and with it no reason to go on.
@@ -377,6 +381,18 @@ impl Task {
             .await;
             Event::Alone(slot, renewed)
         }));
+    }
+}
+
+impl Drop for Task {
+    /// Nobody renews the leases any more when the task ends before they do, as it does with its runtime; the next lease to be
+    /// kept starts another one.
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        self.keeper.lock().running = false;
+        self.keeper.lose_all(LostReason::Closed);
     }
 }
 
