@@ -14,6 +14,7 @@ use crate::backoff::Backoff;
 use crate::budget::Budget;
 use crate::error::{Decision, Error, Outcome, Result, decide};
 use crate::net::{Call, Metadata, Step, Token};
+use crate::observe;
 use crate::pool::state::Want;
 use crate::pool::{EndpointId, Picked, Pool, Version};
 use crate::token::{MAX_REFUSALS, Tokens};
@@ -69,7 +70,7 @@ struct Run<'a> {
     pool: &'a Pool,
     tokens: &'a Tokens,
     plan: &'a Plan,
-    started: Instant,
+    seen: &'a mut observe::Call,
     deadline: Option<Instant>,
     /// What is known from the attempts so far.
     known: Outcome,
@@ -89,15 +90,15 @@ pub(crate) async fn run(
     budget: &Budget,
     tokens: &Tokens,
     plan: &Plan,
+    seen: &mut observe::Call,
 ) -> Result<(Bytes, Picked)> {
     budget.call();
-    let started = Instant::now();
-    let deadline = plan.timeout.map(|timeout| started + timeout);
+    let deadline = plan.timeout.map(|timeout| seen.started() + timeout);
     let mut run = Run {
         pool,
         tokens,
         plan,
-        started,
+        seen,
         deadline,
         known: Outcome::NotApplied,
         tried: Vec::new(),
@@ -112,9 +113,11 @@ pub(crate) async fn run(
         let Some(token) = run.token().await? else {
             continue;
         };
+        run.seen.attempt(&picked.name);
         let error = match run.attempt(&picked, &token).await {
             Ok(reply) => return Ok((reply, picked)),
             Err(Unanswered::Deadline(known)) => {
+                run.seen.failed_on(&picked.name);
                 return Err(run.out_of_time(known, "the reply", Some(&picked)));
             }
             Err(Unanswered::Silent) => None,
@@ -124,6 +127,7 @@ pub(crate) async fn run(
             }
             Err(Unanswered::Failed(error)) => Some(error),
         };
+        run.seen.failed_on(&picked.name);
         if run.failed(&picked, &token, error)? {
             let delay = backoff.next().unwrap_or(MAX_DELAY);
             run.sleep(if budget.retry() { delay } else { MAX_DELAY })
@@ -332,7 +336,7 @@ impl Run<'_> {
         }
         let endpoint = picked.map(|picked| picked.name.clone());
         Error::timeout(
-            self.started.elapsed(),
+            self.seen.started().elapsed(),
             waiting_for,
             known,
             endpoint,

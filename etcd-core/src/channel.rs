@@ -7,20 +7,22 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use etcd_proto::rpc::{LEASE_KEEP_ALIVE_PATH, UNARY};
+use etcd_proto::rpc::{LEASE_KEEP_ALIVE_PATH, STREAMING, UNARY};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
+use tracing::Instrument;
 
 use crate::call::before;
 use crate::class::anonymous;
 use crate::client::Client;
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Code, Error, Outcome, Result};
 use crate::net::grpc;
 use crate::net::{
     BoxError, Broken, Connection, Exchange, Incoming, Metadata, RawHead, Token, status, time_limit,
 };
+use crate::observe;
 use crate::pool::state::{Generation, Want};
 use crate::pool::{EndpointId, Lane, Picked};
 
@@ -51,7 +53,7 @@ struct Reply {
 /// One call, wherever it has come to.
 struct Call {
     client: Client,
-    started: Instant,
+    seen: observe::Call,
     /// Where it went.
     from: Option<(EndpointId, Generation, Arc<str>)>,
     /// What the call showed of who makes it.
@@ -136,11 +138,12 @@ where
         Box::pin(async move {
             let mut call = Call {
                 client: channel.client,
-                started: Instant::now(),
+                seen: observe::Call::begin(known(request.uri().path())),
                 from: None,
                 token: Token::default(),
             };
-            match call.run(channel.pinned, request).await {
+            let span = call.seen.span();
+            match call.run(channel.pinned, request).instrument(span).await {
                 Ok((head, incoming, deadline)) => {
                     call.heed(head.headers());
                     let reply = Reply {
@@ -172,8 +175,8 @@ impl Call {
         let limit = limits.into_iter().flatten().min();
         let head = Arc::new(RawHead::new(head)?);
 
-        let deadline = limit.and_then(|limit| self.started.checked_add(limit));
-        let until = self.started.checked_add(self.client.time_limit());
+        let deadline = limit.and_then(|limit| self.seen.started().checked_add(limit));
+        let until = self.seen.started().checked_add(self.client.time_limit());
         if !anonymous(head.path().as_str()) {
             let tokens = self.client.shared.tokens.clone();
             self.token = match before(deadline.or(until), tokens.get()).await {
@@ -185,6 +188,7 @@ impl Call {
             Some(opened) => opened?,
             None => return Err(self.late("an active endpoint", Outcome::NotApplied).into()),
         };
+        self.seen.attempt(&picked.name);
         self.from = Some((picked.id, picked.generation, picked.name));
         // Until the reply begins, this counts where endpoints are compared.
         let _busy = picked.connection.busy();
@@ -220,11 +224,12 @@ impl Call {
     }
 
     /// Tells the pool what the endpoint said of itself, and that it refused the token, if it did: the next call has another.
-    fn heed(&self, headers: &HeaderMap) {
+    fn heed(&mut self, headers: &HeaderMap) {
         if let (Some((id, generation, name)), Some((code, message))) =
             (&self.from, grpc::status(headers))
         {
             let answer = Error::from_status(name.clone(), code, message);
+            self.seen.ended(Some(&answer).filter(|_| code != Code::OK));
             self.client.pool().report_answer(*id, *generation, &answer);
             self.client.shared.tokens.refused(&self.token, &answer);
         }
@@ -233,12 +238,22 @@ impl Call {
     fn late(&self, waiting_for: &'static str, outcome: Outcome) -> Error {
         let name = self.from.as_ref().map(|(_, _, name)| name.clone());
         let reports = self.client.pool().reports();
-        Error::timeout(self.started.elapsed(), waiting_for, outcome, name, reports)
+        Error::timeout(
+            self.seen.started().elapsed(),
+            waiting_for,
+            outcome,
+            name,
+            reports,
+        )
     }
 
-    fn error(&self, broken: Broken) -> BoxError {
+    fn error(&mut self, broken: Broken) -> BoxError {
         match broken {
-            Broken::Call(error) => status(self.client.closed_or(error)),
+            Broken::Call(error) => {
+                let error = self.client.closed_or(error);
+                self.seen.ended(Some(&error));
+                status(error)
+            }
             Broken::Body(error) => error,
         }
     }
@@ -260,6 +275,13 @@ impl Reply {
         }
         Poll::Ready(frame)
     }
+}
+
+/// The path of an RPC of etcd's, and one name for all others: what they are called is not in our hands.
+fn known(path: &str) -> &'static str {
+    let unary = UNARY.iter().map(|rpc| rpc.path);
+    let mut all = unary.chain(STREAMING.iter().map(|rpc| rpc.path));
+    all.find(|known| *known == path).unwrap_or("_OTHER")
 }
 
 impl Body for ChannelBody {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use etcd_proto::rpc::{Class, Reply, Unary};
 use prost::Message;
+use tracing::Instrument;
 
 use crate::budget::Budget;
 use crate::call::{Plan, run};
@@ -17,6 +18,7 @@ use crate::limits;
 use crate::namespace::Namespace;
 use crate::net::endpoint::Endpoint;
 use crate::net::grpc;
+use crate::observe;
 use crate::options::{ClientBuilder, LONGEST, Options};
 use crate::pool::state::Want;
 use crate::pool::{EndpointId, Pool};
@@ -30,7 +32,24 @@ use crate::watch::Hub;
 /// Verbs return futures that own what they need, so that they can be spawned, joined, and made from temporary views. How a
 /// call is made is a *view* of the client ([`timeout`](Self::timeout), [`endpoint`](Self::endpoint), …), itself a `Client`.
 ///
-/// When the last of `Client`, `Watcher` and `Lease` is dropped, the connections are closed and the background tasks end.
+/// # What ends what
+///
+/// | when | then |
+/// |---|---|
+/// | the last of `Client`, its views, `Watcher`, `Lease`, [`Channel`](crate::Channel) and unfinished calls and reads is dropped | the connections are closed and the background tasks end; nothing has to be called before |
+/// | a [`Lease`](crate::Lease) is dropped | it is renewed no more, and ends on the server when its time to live is over |
+/// | a [`Watcher`](crate::Watcher) is dropped | it is cancelled in the background |
+/// | the future of a call is dropped | the call is withdrawn or its stream reset; the outcome of a write is unknown |
+/// | [`close`](Self::close) | every clone and view: calls, reads and watches end with [`Error::Closed`](crate::Error::Closed), leases are lost as [`LostReason::Closed`](crate::LostReason::Closed); what is begun later fails so at once |
+/// | the runtime is shut down in which the client was made | as `close`, for those who use the client from another runtime or hold a handle still |
+/// | another runtime is shut down | the calls made in it; watches that share a stream with the one that was begun there first end with `Error::Closed`, and leases are lost if the first of those kept was kept there. The client goes on, and so do those begun afterwards |
+/// | the process is stopped, or the machine sleeps | connections that died meanwhile are replaced; a lease whose time is over is not valid from the first look at it on |
+///
+/// A client is made inside a tokio runtime with its clock and its I/O enabled (otherwise [`Error::Config`](crate::Error::Config)),
+/// and its futures run in any such runtime. **Fork**: a program started by this process (`fork` with `exec`, as
+/// `std::process::Command` does) inherits no connection. A child that goes on without `exec` has a runtime whose threads
+/// are gone and sockets that it shares with its parent: it must not touch the client, also not to drop it (end it with
+/// `_exit`), and makes a runtime and a client of its own.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) shared: Arc<Shared>,
@@ -142,18 +161,25 @@ impl Client {
         let (shared, namespace) = (self.shared.clone(), self.view.namespace.clone());
         async move {
             let plan = plan?;
-            let (reply, from) = run(&shared.pool, &shared.budget, &shared.tokens, &plan).await?;
-            let mut reply = <R::Wire as Unary>::Reply::decode(reply).map_err(|error| {
-                Error::protocol(from.name.clone(), format!("undecodable reply: {error}"))
-            })?;
-            if let Some(header) = reply.header() {
-                shared.pool.learn(&from, header);
-            }
-            if let Some(namespace) = &namespace {
-                let mapped = namespace.leave(R::Wire::PATH, &mut reply);
-                mapped.map_err(|foreign| foreign.at(&from.name))?;
-            }
-            Ok(reply)
+            let mut seen = observe::Call::begin(R::Wire::PATH);
+            let span = seen.span();
+            let called = async {
+                let (pool, budget, tokens) = (&shared.pool, &shared.budget, &shared.tokens);
+                let (reply, from) = run(pool, budget, tokens, &plan, &mut seen).await?;
+                let mut reply = <R::Wire as Unary>::Reply::decode(reply).map_err(|error| {
+                    Error::protocol(from.name.clone(), format!("undecodable reply: {error}"))
+                })?;
+                if let Some(header) = reply.header() {
+                    shared.pool.learn(&from, header);
+                }
+                if let Some(namespace) = &namespace {
+                    let mapped = namespace.leave(R::Wire::PATH, &mut reply);
+                    mapped.map_err(|foreign| foreign.at(&from.name))?;
+                }
+                Ok(reply)
+            };
+            let result = called.instrument(span).await;
+            seen.end(result)
         }
     }
 

@@ -16,6 +16,7 @@ use crate::call::{Plan, run};
 use crate::error::{Error, EtcdError, Outcome, Result};
 use crate::net::endpoint::Endpoint;
 use crate::net::grpc;
+use crate::observe;
 use crate::pool::Pool;
 use crate::token::{Fetch, Source, Tokens};
 
@@ -136,7 +137,10 @@ async fn authenticate(
         wait_ready: true,
     };
     let failed = |cause: Box<dyn std::error::Error + Send + Sync>| Error::login(Some(name), cause);
-    match run(&pool, &Budget::default(), &Tokens::none(), &plan).await {
+    let mut seen = observe::Call::begin(plan.path);
+    let (budget, tokens) = (Budget::default(), Tokens::none());
+    let called = run(&pool, &budget, &tokens, &plan, &mut seen).await;
+    match seen.end(called) {
         Ok((reply, from)) => {
             let reply = AuthenticateResponse::decode(reply).map_err(|wrong| {
                 failed(format!("{}: undecodable reply: {wrong}", from.name).into())

@@ -54,6 +54,8 @@ mod lock;
 mod maintenance;
 mod namespace;
 mod net;
+pub mod observability;
+mod observe;
 mod options;
 mod pool;
 mod range;

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use prost::Message;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
+use tracing::Instrument;
 
 use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::error::{Decision, Error, Outcome, Result, decide};
 use crate::net::grpc::Part;
 use crate::net::{Inbound, Metadata, Token};
+use crate::observe;
 use crate::pool::state::Want;
 use crate::pool::{EndpointId, Lane, Prefer};
 
@@ -28,6 +30,9 @@ pub(crate) struct Replies<M> {
     /// The first reply, when it was waited for and not taken yet.
     first: Option<M>,
     over: bool,
+    stream: observe::Stream,
+    /// Of the call as a whole, unless that is another's business.
+    seen: Option<observe::Call>,
     /// Of the call as a whole; only if the caller has set one.
     deadline: Option<Pin<Box<Sleep>>>,
     started: Instant,
@@ -48,7 +53,7 @@ impl<M: Message + Default + 'static> Replies<M> {
         let limit = self.client.shared.options.receive_limit;
         let polled = self.inbound.poll_message(cx, limit);
         let reply = ready!(self.in_time(polled, cx)).and_then(|reply| self.named(reply));
-        self.over = !matches!(reply, Ok(Some(_)));
+        self.came(&reply);
         Poll::Ready(reply)
     }
 
@@ -59,8 +64,19 @@ impl<M: Message + Default + 'static> Replies<M> {
         }
         let polled = self.inbound.poll_part(cx);
         let part = ready!(self.in_time(polled, cx));
-        self.over = !matches!(part, Ok(Some(_)));
+        self.came(&part);
         Poll::Ready(part)
+    }
+
+    fn came<T>(&mut self, reply: &Result<Option<T>>) {
+        self.over = !matches!(reply, Ok(Some(_)));
+        if self.over {
+            let error = reply.as_ref().err();
+            observe::record_end(&self.stream.span(), error);
+            if let Some(seen) = &mut self.seen {
+                seen.ended(error);
+            }
+        }
     }
 
     /// What came, unless the time of the call is over.
@@ -125,11 +141,33 @@ impl Client {
         mut request: impl Message + 'static,
     ) -> Result<Replies<M>> {
         self.prepare(path, &mut request)?;
-        let until = Instant::now() + self.time_limit();
+        let mut seen = observe::Call::begin(path);
+        let span = seen.span();
+        let begun = self.begin(path, &request, &mut seen).instrument(span).await;
+        match begun {
+            Ok(mut replies) => {
+                if replies.over {
+                    seen.ended(None);
+                }
+                replies.seen = Some(seen);
+                Ok(replies)
+            }
+            Err(error) => seen.end(Err(error)),
+        }
+    }
+
+    async fn begin<M: Message + Default + 'static>(
+        &self,
+        path: &'static str,
+        request: &impl Message,
+        seen: &mut observe::Call,
+    ) -> Result<Replies<M>> {
+        let until = seen.started() + self.time_limit();
         let mut backoff = Backoff::new(Duration::from_millis(25), 2.0, Duration::from_secs(1));
         let mut tried = Vec::new();
         loop {
-            let mut replies: Replies<M> = self.ask(path, &request, &tried, until).await?;
+            let mut replies: Replies<M> = self.ask(path, request, &tried, until).await?;
+            seen.attempt(&replies.name);
             let error = match replies.next().await {
                 Ok(first) => {
                     replies.first = first;
@@ -137,6 +175,7 @@ impl Client {
                 }
                 Err(error) => error,
             };
+            seen.failed_on(&replies.name);
             let stale = replies.is_stale(&error);
             if !stale {
                 tried.push(replies.endpoint);
@@ -222,6 +261,8 @@ impl Client {
                 version: stream.version,
                 first: None,
                 over: false,
+                stream: stream.seen,
+                seen: None,
                 deadline: own_limit.then(|| Box::pin(sleep_until(until))),
                 started,
                 client: self.clone(),

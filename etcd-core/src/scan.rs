@@ -19,6 +19,7 @@ use etcd_proto::rpc::{RANGE_STREAM_PATH, Unary};
 use futures_core::Stream;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep};
+use tracing::Instrument;
 
 use self::decode::{Decoder, Stop};
 use crate::backoff::Backoff;
@@ -27,6 +28,7 @@ use crate::error::{Decision, Error, Result, decide};
 use crate::kv::Get;
 use crate::limits;
 use crate::net::grpc::Part;
+use crate::observe;
 use crate::pool::EndpointId;
 use crate::replies::Replies;
 
@@ -51,6 +53,8 @@ pub struct Scan {
     /// The end of the time limit, if the view has one.
     deadline: Option<Instant>,
     backoff: Backoff,
+    /// From the first request on.
+    seen: Option<observe::Call>,
 }
 
 enum Step {
@@ -111,6 +115,7 @@ impl Client {
             progress: now,
             deadline: self.view().timeout.map(|timeout| now + timeout),
             backoff: Backoff::new(Duration::from_millis(25), 2.0, Duration::from_secs(1)),
+            seen: None,
         }
     }
 }
@@ -144,6 +149,9 @@ impl Scan {
                 }
                 Step::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
                     Ok((revision, replies)) => {
+                        if let Some(seen) = &mut self.seen {
+                            seen.attempt(replies.name());
+                        }
                         self.request.revision = revision;
                         let limit = self.client.shared.options.receive_limit;
                         self.step =
@@ -157,8 +165,13 @@ impl Scan {
                     Err(error) => self.failed(error),
                 },
             };
-            if let Err(error) = result {
+            if result.is_err() {
                 self.step = Step::Over;
+            }
+            if let (Step::Over, Some(seen)) = (&self.step, &mut self.seen) {
+                seen.ended(result.as_ref().err());
+            }
+            if let Err(error) = result {
                 return Poll::Ready(Err(error));
             }
         }
@@ -173,7 +186,10 @@ impl Scan {
         };
         let (mut request, streamed) = (self.request.clone(), self.streamed);
         self.received = 0;
-        self.step = Step::Opening(Box::pin(async move {
+        // Whichever RPC serves it.
+        let begin = || observe::Call::begin(RANGE_STREAM_PATH);
+        let span = self.seen.get_or_insert_with(begin).span();
+        let opening = async move {
             sleep(wait).await;
             if request.revision == 0 {
                 request.revision = client.revision_of(&request).await?;
@@ -184,7 +200,8 @@ impl Scan {
                 RangeRequest::PATH
             };
             Ok((request.revision, client.open(path, request, avoid).await?))
-        }));
+        };
+        self.step = Step::Opening(Box::pin(opening.instrument(span)));
         Ok(())
     }
 
@@ -281,7 +298,12 @@ impl Scan {
             self.request.limit -= self.received;
         }
         let avoid = match &self.step {
-            Step::Reading(replies, _) => Some(replies.endpoint()),
+            Step::Reading(replies, _) => {
+                if let Some(seen) = &mut self.seen {
+                    seen.failed_on(replies.name());
+                }
+                Some(replies.endpoint())
+            }
             _ => None,
         };
         if self.streamed && error.is_unsupported() {

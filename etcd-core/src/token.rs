@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use crate::backoff::Backoff;
 use crate::error::{Error, EtcdError, Result};
 use crate::net::{CurrentToken, Token};
+use crate::observe;
 
 /// Where tokens come from.
 pub(crate) struct Source {
@@ -149,7 +150,11 @@ impl Tokens {
         state.busy = true;
         // A runtime that is shut down drops the task at once, which ends the login.
         drop(state);
-        let (login, mut client) = (Login(self.this.clone()), self.ended.subscribe());
+        let (tokens, mut client) = (self.this.clone(), self.ended.subscribe());
+        let login = Login {
+            tokens,
+            seen: observe::Login::begin(),
+        };
         tokio::spawn(async move {
             let got = async {
                 sleep(delay.unwrap_or_default()).await;
@@ -163,21 +168,19 @@ impl Tokens {
         None
     }
 
-    fn end(&self, got: Result<Option<String>>) {
+    fn end(&self, got: Result<Option<String>>, seen: &observe::Login) {
         let mut state = self.lock();
         state.busy = false;
         match got.and_then(|text| self.check(&state, text.as_deref())) {
             Ok(token) => {
-                tracing::debug!(generation = token.generation(), "logged in");
+                seen.end(Ok(token.generation()));
                 (state.generation, state.valid) = (token.generation(), true);
                 (state.got, state.failure) = (Some(Instant::now()), None);
                 state.failing.reset();
                 self.current.set(token);
             }
             Err(error) => {
-                if !error.is_closed() {
-                    tracing::warn!(%error, "no token");
-                }
+                seen.end(Err(&error));
                 let pause = state.failing.next().unwrap_or_default();
                 state.failure = Some((error, Instant::now() + pause));
             }
@@ -209,20 +212,24 @@ impl Tokens {
 }
 
 /// A login under way. Also ends when its task is dropped half-way: by a provider's panic, or with the runtime.
-struct Login(Weak<Tokens>);
+struct Login {
+    tokens: Weak<Tokens>,
+    seen: observe::Login,
+}
 
 impl Login {
     fn end(mut self, got: Result<Option<String>>) {
-        if let Some(tokens) = std::mem::take(&mut self.0).upgrade() {
-            tokens.end(got);
+        if let Some(tokens) = std::mem::take(&mut self.tokens).upgrade() {
+            tokens.end(got, &self.seen);
         }
     }
 }
 
 impl Drop for Login {
     fn drop(&mut self) {
-        if let Some(tokens) = self.0.upgrade() {
-            tokens.end(Err(Error::login(tokens.user(), "it was interrupted")));
+        if let Some(tokens) = self.tokens.upgrade() {
+            let interrupted = Error::login(tokens.user(), "it was interrupted");
+            tokens.end(Err(interrupted), &self.seen);
         }
     }
 }

@@ -11,20 +11,14 @@ use etcd_core::proto::etcdserverpb::kv_client::KvClient;
 use etcd_core::proto::etcdserverpb::watch_client::WatchClient;
 use etcd_core::proto::etcdserverpb::watch_request::RequestUnion::CreateRequest;
 use etcd_core::proto::etcdserverpb::{PutRequest, WatchCreateRequest, WatchRequest};
-use etcd_tests::cluster::Cluster;
+use etcd_tests::example::Etcd;
 use tokio_stream::StreamExt;
 use tower::ServiceBuilder;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let (_own, endpoints) = match std::env::args().nth(1) {
-        Some(list) => (None, list),
-        None => Cluster::start(1).await.map(|own| {
-            let endpoint = own.endpoint(0);
-            (Some(own), endpoint)
-        })?,
-    };
-    let client = Client::connect(endpoints).await?;
+    let etcd = Etcd::given_or_own().await?;
+    let client = Client::connect(etcd.endpoints()).await?;
 
     // Any tower layer goes between a stub and the channel.
     let calls = Arc::new(AtomicUsize::new(0));

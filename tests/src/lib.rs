@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`cluster`] | [`Cluster`](cluster::Cluster): real etcd members to kill, pause and restart; [`Target`](cluster::Target): one shared member, or the user's cluster |
 //! | [`endpoints`] | what a client thinks of one endpoint |
+//! | [`example`] | an etcd for the programs in `tests/examples` |
 //! | [`load`] | [`Load`](load::Load): workers that read and write while members fail, and a check of all they were told |
 //! | [`proxy`] | [`Proxy`](proxy::Proxy): a TCP proxy that blocks, delays, cuts and resets |
 //! | [`scripted`] | [`Scripted`](scripted::Scripted): a gRPC server that misbehaves, frame by frame |
@@ -16,6 +17,7 @@
 
 pub mod cluster;
 pub mod endpoints;
+pub mod example;
 mod http;
 pub mod load;
 mod ports;

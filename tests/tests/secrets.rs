@@ -181,7 +181,17 @@ async fn a_password_is_written_nowhere_on_plaintext_and_on_tls() {
         output.error(&client.put("app/k", "v").await.unwrap_err());
     }
     let text = output.text();
-    for target in ["h2::", "etcd_core::token", "etcd_core::watch", "rustls::"] {
+    for target in [
+        "h2::",
+        "rustls::",
+        "etcd_core::call",
+        "etcd_core::connect",
+        "etcd_core::endpoint",
+        "etcd_core::lease",
+        "etcd_core::stream",
+        "etcd_core::token",
+        "etcd_core::watch",
+    ] {
         assert!(text.contains(target), "nothing of {target} was logged");
     }
     output.is_clean();

@@ -38,6 +38,10 @@ const STEPS: &[Step] = &[
         "clippy -p etcd-core --features serde -- -D warnings",
     ),
     step(
+        "etcd-core, metrics",
+        "clippy -p etcd-core --features metrics -- -D warnings",
+    ),
+    step(
         "etcd-recipes alone",
         "clippy -p etcd-recipes -- -D warnings",
     ),
@@ -46,6 +50,7 @@ const STEPS: &[Step] = &[
         "clippy --workspace --all-targets --all-features -- -D warnings",
     ),
     step("tests", "test --workspace"),
+    step("examples", "xtask examples"),
     // etcd serves HTTP/2 with another implementation where it does so over TLS.
     Step {
         env: &[("ETCD_TESTS_TLS", "1")],

@@ -6,6 +6,7 @@ mod ci;
 mod codegen;
 mod demo;
 mod etcd;
+mod examples;
 mod fuzz;
 mod readme;
 mod test;
@@ -23,6 +24,8 @@ enum Command {
     Demo(demo::Args),
     /// Run a real etcd cluster in the foreground, until Ctrl-C
     Etcd(etcd::Args),
+    /// Build the programs in tests/examples and run each
+    Examples,
     /// Run the suites that talk to a real etcd on chosen releases of it, and tell what each of them lacks
     Test(test::Args),
     /// Look for inputs that break what reads the wire (needs a C++ compiler)
@@ -35,6 +38,7 @@ fn main() -> anyhow::Result<()> {
         Command::Codegen(args) => codegen::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Etcd(args) => etcd::run(&args),
+        Command::Examples => examples::run(),
         Command::Test(args) => test::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
     }

@@ -330,7 +330,8 @@ pub enum LostReason {
     Halted,
     /// Its handle was dropped; the lease lives on until its time to live is over.
     Dropped,
-    /// The client was closed; the lease lives on until its time to live is over.
+    /// The client was closed, or the runtime was shut down in which its leases were renewed; the lease lives on until its
+    /// time to live is over.
     Closed,
 }
 

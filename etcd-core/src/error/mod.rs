@@ -10,6 +10,7 @@ mod detail;
 #[cfg(feature = "fuzz")]
 pub(crate) mod fuzz;
 mod make;
+mod name;
 mod server;
 mod tls;
 

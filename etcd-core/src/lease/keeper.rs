@@ -17,12 +17,13 @@ use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
 use super::once::{MAX_ANSWER, Renewed, renew_once};
-use super::state::{Answer, Renewals, Slot};
+use super::state::{Answer, Confirmed, Renewals, Slot};
 use super::{LeaseId, LeaseState, seconds};
 use crate::backoff::Backoff;
 use crate::clock::{BootInstant, Clock};
 use crate::error::{Decision, Error, LostReason, Result, decide};
 use crate::net::Metadata;
+use crate::observe;
 use crate::pool::{EndpointId, OpenStream, Pool, Prefer};
 use crate::token::Tokens;
 
@@ -47,6 +48,7 @@ struct Kept {
     /// Where the shared stream leads, while there is one.
     on: Option<EndpointId>,
     running: bool,
+    seen: observe::Leases,
 }
 
 struct Signal {
@@ -61,6 +63,7 @@ impl Keeper {
             signals: HashMap::new(),
             on: None,
             running: false,
+            seen: observe::Leases::default(),
         };
         Arc::new(Self {
             pool,
@@ -88,6 +91,8 @@ impl Keeper {
                 lost,
             },
         );
+        observe::Leases::kept(renewed.id, renewed.ttl);
+        kept.count();
         if !std::mem::replace(&mut kept.running, true) {
             tokio::spawn(Task::new(self.clone()).run());
         }
@@ -150,19 +155,27 @@ impl Kept {
         let Some(Signal { id, lost }) = self.signals.remove(&slot) else {
             return;
         };
-        match reason {
-            LostReason::Deadline | LostReason::NotFound => {
-                tracing::warn!(lease = %id, %reason, "lease lost")
-            }
-            _ => tracing::debug!(lease = %id, %reason, "lease no longer kept alive"),
-        }
+        observe::Leases::lost(id, reason);
+        self.count();
         lost.send_replace(Some(reason));
     }
 
     fn answer(&mut self, answer: Answer) {
-        if let Answer::Lost(slot, reason) = answer {
-            self.lose(slot, reason);
+        match answer {
+            Answer::Lost(slot, reason) => self.lose(slot, reason),
+            Answer::Renewed => {
+                if let Some(Confirmed { id, left, late }) = self.renewals.confirmed() {
+                    observe::Leases::renewed(id, left, late);
+                }
+                self.count();
+            }
+            Answer::Unasked => {}
         }
+    }
+
+    fn count(&mut self) {
+        let (all, at_risk) = (self.renewals.len(), self.renewals.at_risk());
+        self.seen.count(all, at_risk);
     }
 }
 
@@ -173,6 +186,8 @@ struct Task {
     backoff: Backoff,
     /// The next renewal of each lease that must not share a stream.
     alone: FuturesUnordered<BoxFuture<Event>>,
+    /// It has ended by itself; another one may run already.
+    over: bool,
 }
 
 /// The shared stream.
@@ -202,6 +217,7 @@ impl Task {
             link,
             backoff,
             alone: FuturesUnordered::new(),
+            over: false,
         }
     }
 
@@ -210,6 +226,7 @@ impl Task {
             let event = self.next().await;
             self.handle(event);
         }
+        self.over = true;
     }
 
     /// Does what the clock demands. False when no lease is left, and with it no reason to go on.
@@ -218,6 +235,10 @@ impl Task {
         let mut kept = self.keeper.lock();
         while let Some(slot) = kept.renewals.expired(now) {
             kept.lose(slot, LostReason::Deadline);
+        }
+        while let Some(id) = kept.renewals.turned_at_risk(now) {
+            observe::Leases::at_risk(id);
+            kept.count();
         }
         if kept.signals.is_empty() {
             (kept.running, kept.on) = (false, None);
@@ -296,6 +317,7 @@ impl Task {
             matches!(error, Error::Server(_)) && decide(error, true) == Decision::Fail
         });
         if let Some(error) = &error {
+            observe::record_end(&stream.seen.span(), Some(error));
             tracing::debug!(endpoint = %stream.name, %error, "the stream of lease renewals ended");
             self.keeper.pool.report(stream.endpoint, error);
         }
@@ -357,11 +379,20 @@ impl Task {
                 ttl / 3,
             )
             .await;
-            if let Err(error) = &renewed {
-                tracing::debug!(lease = %id, %error, "lease renewal failed");
-            }
             Event::Alone(slot, renewed)
         }));
+    }
+}
+
+impl Drop for Task {
+    /// Nobody renews the leases any more when the task ends before they do, as it does with its runtime; the next lease to be
+    /// kept starts another one.
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        self.keeper.lock().running = false;
+        self.keeper.lose_all(LostReason::Closed);
     }
 }
 

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use etcd_proto::etcdserverpb::{LeaseKeepAliveRequest, LeaseKeepAliveResponse};
 use etcd_proto::rpc::LEASE_KEEP_ALIVE_PATH;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
+use tracing::Instrument;
 
 use super::{LeaseId, seconds};
 use crate::backoff::Backoff;
 use crate::clock::{BootInstant, Clock};
 use crate::error::{Decision, Error, LostReason, Outcome, Result, decide};
 use crate::net::Metadata;
+use crate::observe;
 use crate::pool::{EndpointId, OpenStream, Pool, Prefer};
 use crate::token::Tokens;
 
@@ -38,7 +40,8 @@ pub(super) async fn renew_once(
     pinned: Option<EndpointId>,
     limit: Duration,
 ) -> Result<Renewed> {
-    let started = Instant::now();
+    let mut seen = observe::Call::begin(LEASE_KEEP_ALIVE_PATH);
+    let (span, started) = (seen.span(), seen.started());
     let mut backoff = Backoff::new(Duration::from_millis(25), 2.0, Duration::from_secs(1));
     let mut avoid = None;
     let renewed = async {
@@ -56,9 +59,11 @@ pub(super) async fn renew_once(
                     &metadata,
                 )
                 .await?;
+            seen.attempt(&stream.name);
             let Ok(result) =
                 timeout(ATTEMPT.min(limit / 2), renew_on(&mut stream, clock, id)).await
             else {
+                seen.failed_on(&stream.name);
                 avoid = Some(stream.endpoint);
                 continue;
             };
@@ -71,6 +76,7 @@ pub(super) async fn renew_once(
                 }
                 result => return result,
             }
+            seen.failed_on(&stream.name);
             sleep(backoff.next().unwrap_or(ATTEMPT)).await;
         }
     };
@@ -83,7 +89,8 @@ pub(super) async fn renew_once(
             pool.reports(),
         )
     };
-    timeout(limit, renewed).await.map_err(timed_out)?
+    let renewed = timeout(limit, renewed).instrument(span).await;
+    seen.end(renewed.map_err(timed_out).flatten())
 }
 
 fn is_final(error: &Error) -> bool {

@@ -32,6 +32,9 @@ pub(super) struct Renewals {
     renew: BTreeSet<(BootInstant, Slot)>,
     /// Every lease, by its deadline.
     expire: BTreeSet<(BootInstant, Slot)>,
+    /// Every lease that was not found at risk, by when it will be.
+    risk: BTreeSet<(BootInstant, Slot)>,
+    confirmed: Option<Confirmed>,
     flight: Flight,
     last: u64,
     rng: fastrand::Rng,
@@ -53,6 +56,21 @@ impl Kept {
     fn deadline(&self) -> BootInstant {
         self.confirmed + self.ttl.saturating_sub(margin(self.ttl))
     }
+
+    /// From when on a renewal is overdue.
+    fn at_risk(&self) -> BootInstant {
+        self.confirmed + self.ttl * 2 / 3
+    }
+}
+
+/// What a renewal that was confirmed did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Confirmed {
+    pub(super) id: LeaseId,
+    /// How long the lease could still have been relied on without it.
+    pub(super) left: Duration,
+    /// The lease had been found at risk.
+    pub(super) late: bool,
 }
 
 /// What an answer did to the lease it names.
@@ -71,6 +89,8 @@ impl Renewals {
             leases: HashMap::new(),
             renew: BTreeSet::new(),
             expire: BTreeSet::new(),
+            risk: BTreeSet::new(),
+            confirmed: None,
             flight: Flight::default(),
             last: 0,
             rng: fastrand::Rng::with_seed(seed),
@@ -98,6 +118,7 @@ impl Renewals {
         };
         self.renew.insert((next, slot));
         self.expire.insert((kept.deadline(), slot));
+        self.risk.insert((kept.at_risk(), slot));
         self.leases.insert(slot, kept);
         self.flight.latency.get_or_insert(now - sent);
         slot
@@ -110,6 +131,7 @@ impl Renewals {
         };
         self.renew.remove(&(kept.next, slot));
         self.expire.remove(&(kept.deadline(), slot));
+        self.risk.remove(&(kept.at_risk(), slot));
         true
     }
 
@@ -117,12 +139,32 @@ impl Renewals {
         self.leases.len()
     }
 
+    /// How many were found at risk and have not been renewed since.
+    pub(super) fn at_risk(&self) -> usize {
+        self.leases.len() - self.risk.len()
+    }
+
+    /// One lease that is found at risk now. Each is told once, until it is renewed.
+    pub(super) fn turned_at_risk(&mut self, now: BootInstant) -> Option<LeaseId> {
+        let &(at, slot) = self.risk.first()?;
+        if now < at {
+            return None;
+        }
+        self.risk.remove(&(at, slot));
+        self.leases.get(&slot).map(|kept| kept.id)
+    }
+
+    /// What the last renewal that was confirmed did; told once.
+    pub(super) fn confirmed(&mut self) -> Option<Confirmed> {
+        self.confirmed.take()
+    }
+
     /// How a lease stands; `None` if it was lost or removed earlier.
     pub(super) fn state(&self, slot: Slot, now: BootInstant) -> Option<LeaseState> {
         let kept = self.leases.get(&slot)?;
         Some(if now >= kept.deadline() {
             LeaseState::Lost(LostReason::Deadline)
-        } else if now >= kept.confirmed + kept.ttl * 2 / 3 {
+        } else if now >= kept.at_risk() {
             LeaseState::AtRisk
         } else {
             LeaseState::Healthy
@@ -210,12 +252,18 @@ impl Renewals {
             self.remove(slot);
             return Answer::Lost(slot, reason);
         }
+        self.confirmed = Some(Confirmed {
+            id: kept.id,
+            left: old - now,
+            late: !self.risk.remove(&(kept.at_risk(), slot)),
+        });
         kept.ttl = ttl.min(MAX_TTL);
         kept.confirmed = kept.confirmed.max(sent);
         kept.strikes = 0;
         let deadline = kept.deadline();
         self.expire.remove(&(old, slot));
         self.expire.insert((deadline, slot));
+        self.risk.insert((kept.at_risk(), slot));
         Answer::Renewed
     }
 

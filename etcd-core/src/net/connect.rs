@@ -1,6 +1,7 @@
 //! Opens sockets; the only file that does.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::endpoint::{Address, Endpoint};
 use super::socket::{Io, Socket};
 use super::tls;
 use crate::error::{Error, Outcome, Result};
+use crate::observe::phase;
 use crate::tls::Context;
 
 /// How connections are opened.
@@ -49,8 +51,14 @@ impl Connector {
     async fn open(&self, endpoint: &Endpoint) -> Result<Box<dyn Io>, Cause> {
         let limit = self.connect_timeout;
         let (opened, what) = match endpoint.address() {
-            Address::Tcp { host, port } => (timeout(limit, tcp(host, port)).await, "TCP"),
-            Address::Unix(path) => (timeout(limit, unix(path)).await, "socket"),
+            Address::Tcp { host, port } => {
+                let opened = tcp(endpoint.url(), host, port);
+                (timeout(limit, opened).await, "TCP")
+            }
+            Address::Unix(path) => {
+                let opened = phase(endpoint.url(), "socket", unix(path));
+                (timeout(limit, opened).await, "socket")
+            }
         };
         match opened {
             Ok(opened) => Ok(opened?),
@@ -70,7 +78,7 @@ impl Connector {
             let name = name.ok_or("no certificate can be for this endpoint's name")?;
             Ok(tls::handshake(io, context, name).await?)
         };
-        match timeout(limit, secured).await {
+        match timeout(limit, phase(endpoint.url(), "tls", secured)).await {
             Ok(result) => result,
             Err(_) => Err(format!("connected, but no TLS handshake within {limit:?}").into()),
         }
@@ -92,8 +100,12 @@ async fn refresh(context: &Arc<Context>) -> Result<(), Cause> {
 
 /// Connects to the first of the name's addresses that accepts. Names are resolved anew each time, so a member that moved is
 /// found.
-async fn tcp(host: &str, port: u16) -> io::Result<Box<dyn Io>> {
-    let addresses = lookup_host((host, port)).await?;
+async fn tcp(url: &str, host: &str, port: u16) -> io::Result<Box<dyn Io>> {
+    let addresses = phase(url, "dns", lookup_host((host, port))).await?;
+    phase(url, "tcp", first_of(addresses)).await
+}
+
+async fn first_of(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<Box<dyn Io>> {
     let mut last = None;
     for address in addresses {
         match TcpStream::connect(address).await {

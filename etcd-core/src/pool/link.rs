@@ -16,6 +16,7 @@ use crate::error::{Error, Outcome, Result};
 use crate::net::endpoint::Endpoint;
 use crate::net::ping::PingOptions;
 use crate::net::{Condition, Connection, ConnectionOptions, Metadata, Step, grpc};
+use crate::observe::{Endpoints, phase};
 
 /// Runs until the pool is closed or dropped: starts connect attempts when they are due.
 pub(super) fn supervise(pool: &Pool) {
@@ -23,9 +24,10 @@ pub(super) fn supervise(pool: &Pool) {
     let mut token = pool.options.token.subscribe();
     let closed = pool.closed.subscribe();
     let pool = Supervised(pool.this.clone());
+    let mut seen = Endpoints::default();
     tokio::spawn(unless_closed(closed, async move {
         loop {
-            let Some(next) = start_due(&pool.0) else {
+            let Some(next) = start_due(&pool.0, &mut seen) else {
                 return;
             };
             let wait = async {
@@ -56,9 +58,11 @@ impl Drop for Supervised {
 }
 
 /// Starts the attempts that are due; when to come back, or `None` when the pool is gone.
-fn start_due(pool: &Weak<Pool>) -> Option<Option<Instant>> {
+/// What has become of the endpoints meanwhile is told here, in one place.
+fn start_due(pool: &Weak<Pool>, seen: &mut Endpoints) -> Option<Option<Instant>> {
     let strong = pool.upgrade()?;
     let mut inner = strong.lock();
+    seen.look(&inner.state.reports());
     for id in inner.state.due(Instant::now().into_std()) {
         let Some(endpoint) = inner.state.endpoint(id).cloned() else {
             continue;
@@ -67,6 +71,7 @@ fn start_due(pool: &Weak<Pool>) -> Option<Option<Instant>> {
         let attempt = attempt(pool.clone(), id, endpoint, ping, strong.options.clone());
         tokio::spawn(unless_closed(strong.closed.subscribe(), attempt));
     }
+    seen.look(&inner.state.reports());
     Some(inner.state.next_due().map(Instant::from_std))
 }
 
@@ -101,12 +106,10 @@ async fn attempt(
             let Some(generation) = strong.add(id, &calls, &status) else {
                 return;
             };
-            tracing::debug!(%endpoint, version = status.version, rtt = ?calls.rtt(), "endpoint active");
             drop((strong, calls));
             watch_calls(pool, id, generation, condition).await;
         }
         Err(error) => {
-            tracing::debug!(%endpoint, %error, "connect attempt failed");
             strong
                 .lock()
                 .state
@@ -134,7 +137,8 @@ async fn connect(
         receive_limit: options.receive_limit,
         headers: options.headers.clone(),
     };
-    match timeout(limit, Connection::start(socket, options)).await {
+    let started = phase(endpoint.url(), "http2", Connection::start(socket, options));
+    match timeout(limit, started).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => match finding.get() {
             Some(wrong) => Err(failed(wrong.clone().into())),
@@ -150,7 +154,8 @@ async fn connect(
 /// one, nothing is known of that.
 async fn first_reply(calls: &Connection, options: &PoolOptions) -> Result<StatusResponse> {
     let limit = options.connect_timeout;
-    match timeout(limit, status(calls, options)).await {
+    let name = calls.name();
+    match timeout(limit, phase(&name, "first_reply", status(calls, options))).await {
         Ok(Ok(status)) => match too_old(&status, options) {
             Some(cause) => Err(Error::connection(calls.name(), Outcome::NotApplied, cause)),
             None => Ok(status),
@@ -306,7 +311,6 @@ impl Pool {
         };
         drop(inner);
         if turned {
-            tracing::debug!(endpoint = ?id, ?now, "endpoint turned");
             self.wake();
         }
         true

@@ -25,6 +25,7 @@ use crate::net::ping::PingOptions;
 use crate::net::{
     Condition, Connection, CurrentToken, Headers, Inbound, Metadata, Outbound, Token,
 };
+use crate::observe;
 
 pub(crate) use self::state::EndpointId;
 pub(crate) use self::version::Version;
@@ -109,6 +110,7 @@ pub(crate) struct OpenStream {
     pub(crate) tx: Outbound,
     pub(crate) rx: Inbound,
     pub(crate) health: Health,
+    pub(crate) seen: observe::Stream,
     /// Who opened it.
     pub(crate) token: Token,
 }
@@ -268,6 +270,7 @@ impl Pool {
             Ok((health, tx, rx))
         };
         let (picked, (health, tx, rx)) = self.place(lane, &want, open).await?;
+        let seen = observe::Stream::opened(path, &picked.name);
         Ok(OpenStream {
             endpoint: picked.id,
             name: picked.name,
@@ -275,6 +278,7 @@ impl Pool {
             tx,
             rx,
             health,
+            seen,
             token: metadata.token.clone(),
         })
     }
@@ -343,7 +347,6 @@ impl Pool {
         {
             inner.links.remove(&id);
             drop(inner);
-            tracing::debug!(endpoint = ?id, "frozen: the member has no leader");
             self.wake();
         }
     }
@@ -445,7 +448,6 @@ impl Pool {
             .lost(id, generation, cause, Instant::now().into_std())
         {
             inner.links.remove(&id);
-            tracing::debug!(endpoint = ?id, cause, "endpoint lost");
             self.wake();
         }
     }

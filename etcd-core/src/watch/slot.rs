@@ -11,6 +11,7 @@ use super::queue::{Batch, Full, Queue};
 use super::request::Watch;
 use super::state::Key;
 use crate::error::{Error, Result};
+use crate::observe::{self, WatchState};
 
 /// One watcher, shared by its reader and the mux.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub(super) struct Slot {
     pub(super) key: Key,
     pub(super) watch: Watch,
     pub(super) start_revision: i64,
+    seen: observe::Watch,
     content: Mutex<Content>,
     over: Notify,
 }
@@ -25,6 +27,7 @@ pub(super) struct Slot {
 #[derive(Debug)]
 struct Content {
     queue: Queue,
+    lag: observe::Lag,
     registered: bool,
     /// The mux has stopped the flow; it waits for the reader to empty the queue.
     parked: bool,
@@ -66,6 +69,7 @@ impl Slot {
         };
         let content = Content {
             queue,
+            lag: observe::Lag::default(),
             registered: false,
             parked: false,
             end: None,
@@ -76,6 +80,7 @@ impl Slot {
             key,
             watch,
             start_revision,
+            seen: observe::Watch::begin(),
             content: Mutex::new(content),
             over: Notify::new(),
         }
@@ -107,6 +112,7 @@ impl Slot {
     ) -> Poll<Result<Option<Batch>>> {
         let mut content = self.lock();
         if let Some(batch) = content.queue.take() {
+            content.lag.taken();
             *resume = mem::take(&mut content.parked);
             content.wishes.resume |= *resume;
             return Poll::Ready(Ok(Some(batch)));
@@ -156,6 +162,20 @@ impl Slot {
 
     pub(super) fn registered(&self) {
         self.change(|content| content.registered = true);
+        if self.seen.state() != WatchState::CatchingUp {
+            self.turned(WatchState::Connected);
+        }
+    }
+
+    pub(super) fn caught_up(&self) {
+        if self.seen.state() == WatchState::CatchingUp {
+            self.turned(WatchState::Connected);
+        }
+    }
+
+    pub(super) fn turned(&self, to: WatchState) {
+        let next = self.next_revision();
+        self.seen.turn(to, self.watch.key_range(), next);
     }
 
     /// Leaves a revision, unless the reader is too far behind: then the watcher is parked.
@@ -163,6 +183,7 @@ impl Slot {
         self.change(|content| {
             let offered = content.queue.offer(revision);
             content.parked = offered.is_err();
+            content.lag.came();
             offered
         })
     }

@@ -14,6 +14,7 @@ use etcd_proto::etcdserverpb::{WatchCancelRequest, WatchProgressRequest, WatchRe
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, sleep_until};
+use tracing::Instrument;
 
 use super::decode::{Decoder, Item};
 use super::hub::{Common, StreamKey};
@@ -24,6 +25,7 @@ use crate::backoff::Backoff;
 use crate::error::{Error, Outcome, Result};
 use crate::net::grpc::Part;
 use crate::net::{Metadata, Outbound};
+use crate::observe::{self, WatchState};
 use crate::pool::{EndpointId, Health, OpenStream, Pool, Prefer};
 
 const PATH: &str = "/etcdserverpb.Watch/Watch";
@@ -114,14 +116,19 @@ impl Task {
         let open = pool.open(PATH, Prefer::Any, *avoid, stream.endpoint, &metadata);
         let open = self.meanwhile(open).await?.map_err(Stop::Over)?;
         let (endpoint, name) = (open.endpoint, open.name.clone());
+        let span = open.seen.span();
         tracing::debug!(endpoint = %name, watchers = self.mux.len(), "watch stream opened");
         self.mux.set_endpoint(Some(endpoint));
         let opened = Instant::now();
-        let Err(mut stop) = self.serve(open).await;
+        let Err(mut stop) = self.serve(open).instrument(span.clone()).await;
         *failed &= opened.elapsed() < GOOD_STREAM;
         self.mux.set_endpoint(None);
         self.state.lost();
+        for slot in self.mux.slots() {
+            slot.turned(WatchState::Resuming);
+        }
         if let Stop::Broken(error) = &stop {
+            observe::record_end(&span, Some(error));
             tracing::debug!(endpoint = %name, %error, dropped = self.state.dropped(), "watch stream lost");
             self.pool.report(endpoint, error);
             // The endpoint is not at fault when the token is stale.
@@ -282,7 +289,7 @@ impl Task {
                         continue;
                     };
                     if slot.offer(revision).is_err() {
-                        tracing::debug!(range = ?slot.watch.key_range(), revision = at, "watcher parked");
+                        slot.turned(WatchState::Parked);
                         self.state.park(key, at);
                     }
                 }
@@ -296,7 +303,12 @@ impl Task {
                         slot.registered();
                     }
                 }
-                Action::CaughtUp(key) => drop(self.turns.remove(&key)),
+                Action::CaughtUp(key) => {
+                    self.turns.remove(&key);
+                    if let Some(slot) = self.mux.slot(key) {
+                        slot.caught_up();
+                    }
+                }
                 Action::Cancelled(key) => self.end(key, None),
                 Action::End(key, error) => self.end(key, Some(error)),
                 Action::Reopen(error) => return Err(Stop::Broken(error)),
@@ -328,6 +340,9 @@ impl Task {
             && let Some(key) = self.state.catch_up(now())
         {
             self.turns.insert(key, turn);
+            if let Some(slot) = self.mux.slot(key) {
+                slot.turned(WatchState::CatchingUp);
+            }
         }
     }
 

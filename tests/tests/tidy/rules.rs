@@ -202,7 +202,9 @@ pub(crate) fn nothing_panics(sources: &[Source]) -> Vec<String> {
 /// does not know that it is itself a call.
 pub(crate) fn imports_point_down(sources: &[Source]) -> Vec<String> {
     // What the lower layers may name of the crate, beside the layers below them: leaves without I/O of their own.
-    let leaves = ["error", "backoff", "budget", "clock", "fuzz", "tls"];
+    let leaves = [
+        "error", "backoff", "budget", "clock", "fuzz", "observe", "tls",
+    ];
     let layers: [(&str, &[&str]); 4] = [
         (NET, &["net"]),
         (POOL, &["net", "pool"]),
