@@ -41,6 +41,7 @@ mod compare;
 mod config;
 mod credentials;
 mod election;
+mod endpoints;
 mod error;
 mod fields;
 #[cfg(feature = "fuzz")]
@@ -85,7 +86,8 @@ pub use etcd_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 pub use guarded::{Guard, PutIf};
 pub use kv::{Compact, Delete, Get, Put};
 pub use lease::{Granted, Lease, LeaseId, LeaseState};
-pub use options::ClientBuilder;
+pub use options::{ClientBuilder, Open};
+pub use pool::Balance;
 pub use range::{IntoBytes, KeyRange};
 pub use range_stream::RangeStream;
 pub use request::Request;

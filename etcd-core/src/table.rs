@@ -78,6 +78,11 @@ pub enum EndpointState {
     Active,
     /// It is connected but silent; calls go to others.
     Suspect,
+    /// It is not connected, and will be when the endpoint in use is lost ([`Balance::Pinned`](crate::Balance::Pinned)).
+    Spare {
+        /// Why it failed when it was tried last, if it did.
+        cause: Option<Arc<str>>,
+    },
     /// It failed and is tried again later.
     Frozen {
         /// Why it failed.
@@ -104,6 +109,9 @@ impl Endpoints {
 
 fn state(view: &EndpointView) -> EndpointState {
     match view.phase {
+        _ if view.spare => EndpointState::Spare {
+            cause: view.cause.clone(),
+        },
         Phase::Connecting => EndpointState::Connecting {
             cause: view.cause.clone(),
         },
@@ -122,6 +130,7 @@ impl EndpointState {
             EndpointState::Connecting { .. } => "Connecting",
             EndpointState::Active => "Active",
             EndpointState::Suspect => "Suspect",
+            EndpointState::Spare { .. } => "Spare",
             EndpointState::Frozen { .. } => "Frozen",
         }
     }
@@ -155,6 +164,10 @@ impl fmt::Display for Endpoints {
                 }
                 EndpointState::Connecting { cause } => {
                     cells.extend([cause.as_deref().unwrap_or("-").to_owned(), "0.0".to_owned()]);
+                    down.push(cells);
+                }
+                EndpointState::Spare { cause } => {
+                    cells.extend([cause.as_deref().unwrap_or("-").to_owned(), "-".to_owned()]);
                     down.push(cells);
                 }
                 EndpointState::Frozen { cause, retry_in } => {

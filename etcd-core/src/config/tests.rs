@@ -1,3 +1,5 @@
+use std::ffi::OsString;
+
 use super::*;
 
 fn parsed(text: &str) -> ClientBuilder {
@@ -20,6 +22,7 @@ fn example(setter: Setter) -> &'static str {
         Setter::Count(_) => "77",
         Setter::Flag(_) => "true",
         Setter::Pair(_) => "x-tenant:billing",
+        Setter::Choice(words) => words.last().unwrap().0,
     }
 }
 
@@ -41,12 +44,12 @@ fn every_option_sets_one_thing_of_its_own() {
         cfg!(feature = "tls-webpki-roots"),
     ];
     let with_features = with_features.into_iter().filter(|with| *with).count();
-    assert_eq!(OPTIONS.len(), 28 + with_features);
+    assert_eq!(OPTIONS.len(), 31 + with_features);
 }
 
 #[test]
 fn an_option_that_cannot_be_zero_says_so_by_its_name() {
-    let may_be_zero = ["max_txn_ops", "max_request_bytes"];
+    let may_be_zero = ["max_txn_ops", "max_request_bytes", "auto_sync"];
     for (option, setter) in OPTIONS {
         if matches!(setter, Setter::Time(_) | Setter::Count(_)) {
             let checked = parsed(&format!("a?{option}=0")).options.check();

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::state::{EndpointId, Generation, Member};
-use super::{Health, Inner, Lane, Link, Picked, Pool, PoolOptions, Version};
+use super::{Inner, Lane, Link, Listed, Picked, Pool, PoolOptions, Version};
 use crate::error::{Error, Outcome, Result};
 use crate::net::endpoint::Endpoint;
 use crate::net::ping::PingOptions;
@@ -274,8 +274,11 @@ async fn watch_streams(
 
 impl Inner {
     fn pings_of(&mut self, id: EndpointId, options: &PoolOptions) -> Arc<Mutex<PingOptions>> {
-        let new = || Arc::new(Mutex::new(options.ping));
-        self.pings.entry(id).or_insert_with(new).clone()
+        let new = || Listed {
+            ping: Arc::new(Mutex::new(options.ping)),
+            here: watch::Sender::new(()),
+        };
+        self.listed.entry(id).or_insert_with(new).ping.clone()
     }
 }
 
@@ -349,7 +352,7 @@ impl Pool {
         picked: &Picked,
         connecting: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let mut health = Health(picked.connection.condition());
+        let mut health = self.health(picked.id, picked.connection.condition());
         if health.is_troubled() {
             return connecting.await;
         }
@@ -362,7 +365,7 @@ impl Pool {
         tokio::select! {
             connected = connecting => connected,
             () = health.troubled() => {
-                let cause = "the endpoint went silent or was lost";
+                let cause = "the endpoint went silent, was lost or removed";
                 Err(Error::connection(picked.name.clone(), Outcome::NotApplied, cause))
             }
         }

@@ -1,14 +1,16 @@
 //! Which endpoint, which connection.
 //!
 //! The pool keeps one connection for calls to every endpoint, and opens others for streams when the first stream of their
-//! kind ([`Lane`]) is asked for. What it knows and how it chooses is in [`state`]; how endpoints are connected and watched is in [`link`].
+//! kind ([`Lane`]) is asked for. What it knows and how it chooses is in [`state`]; how endpoints are connected and watched is in
+//! [`link`], how streams are opened in [`streams`], and how the list of endpoints changes in [`list`].
 
 mod link;
+mod list;
 pub(crate) mod state;
+mod streams;
 mod version;
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -16,17 +18,16 @@ use etcd_proto::etcdserverpb::ResponseHeader;
 use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
 
-use self::state::{EndpointView, Generation, Header, Load, PoolState, Want};
-use crate::backoff::Backoff;
+use self::state::{EndpointView, Generation, Header, Load, PoolState, Tally, Want};
 use crate::error::{EndpointReport, Error, Outcome, Result};
 use crate::net::connect::Connector;
 use crate::net::endpoint::Endpoint;
 use crate::net::ping::PingOptions;
-use crate::net::{
-    Condition, Connection, CurrentToken, Headers, Inbound, Metadata, Outbound, Token,
-};
+use crate::net::{Connection, CurrentToken, Headers};
 
+pub use self::state::Balance;
 pub(crate) use self::state::EndpointId;
+pub(crate) use self::streams::{Health, Lane, OpenStream, Prefer};
 pub(crate) use self::version::Version;
 
 /// How the pool connects.
@@ -36,6 +37,7 @@ pub(crate) struct PoolOptions {
     /// Time limit of each phase of a connect attempt after that: HTTP/2, first reply.
     pub(crate) connect_timeout: Duration,
     pub(crate) ping: PingOptions,
+    pub(crate) balance: Balance,
     /// Largest unary reply, in bytes.
     pub(crate) receive_limit: usize,
     pub(crate) headers: Headers,
@@ -59,8 +61,15 @@ pub(crate) struct Pool {
 struct Inner {
     state: PoolState,
     links: HashMap<EndpointId, Link>,
-    /// PING rules per endpoint: its connections make them gentler where the server finds them too frequent.
-    pings: HashMap<EndpointId, Arc<Mutex<PingOptions>>>,
+    listed: HashMap<EndpointId, Listed>,
+}
+
+/// What is kept of an endpoint for as long as it is in the list.
+struct Listed {
+    /// PING rules: its connections make them gentler where the server finds them too frequent.
+    ping: Arc<Mutex<PingOptions>>,
+    /// Closed when the endpoint is removed, so that the streams to it learn of it.
+    here: watch::Sender<()>,
 }
 
 /// The connections to one endpoint.
@@ -74,16 +83,6 @@ struct Link {
     bulk: Arc<OnceCell<Connection>>,
 }
 
-/// Which of an endpoint's connections a stream goes on. HTTP/2 gives a connection's credit back only when what came is
-/// taken, so that one stream that nobody reads would hold up the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lane {
-    /// Streams that are always drained: watches, keep-alives.
-    Streams,
-    /// Streams that wait for their reader.
-    Bulk,
-}
-
 /// A connection chosen for a call.
 pub(crate) struct Picked {
     pub(crate) id: EndpointId,
@@ -94,54 +93,22 @@ pub(crate) struct Picked {
     pub(crate) connection: Connection,
 }
 
-/// Whether a stream gains from the leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Prefer {
-    Leader,
-    Any,
-}
-
-/// A stream and where it leads.
-pub(crate) struct OpenStream {
-    pub(crate) endpoint: EndpointId,
-    pub(crate) name: Arc<str>,
-    pub(crate) version: Option<Arc<str>>,
-    pub(crate) tx: Outbound,
-    pub(crate) rx: Inbound,
-    pub(crate) health: Health,
-    /// Who opened it.
-    pub(crate) token: Token,
-}
-
-/// What the detector thinks of the connection under a stream.
-pub(crate) struct Health(watch::Receiver<Condition>);
-
-impl Health {
-    /// Resolves when the connection is suspect or closed. Cancel safe.
-    pub(crate) async fn troubled(&mut self) {
-        // An error means that the connection is gone altogether.
-        let _ = self
-            .0
-            .wait_for(|condition| *condition != Condition::Alive)
-            .await;
-    }
-
-    pub(crate) fn is_troubled(&self) -> bool {
-        *self.0.borrow() != Condition::Alive
-    }
-}
-
 impl Pool {
     /// Starts connecting to all endpoints. Must be called inside a tokio runtime.
     pub(crate) fn new(endpoints: Vec<Endpoint>, options: PoolOptions) -> Arc<Self> {
-        let state = PoolState::new(endpoints, fastrand::u64(..), Instant::now().into_std());
+        let state = PoolState::new(
+            endpoints,
+            options.balance,
+            fastrand::u64(..),
+            Instant::now().into_std(),
+        );
         let pool = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             options,
             inner: Mutex::new(Inner {
                 state,
                 links: HashMap::new(),
-                pings: HashMap::new(),
+                listed: HashMap::new(),
             }),
             changed: watch::Sender::new(()),
             closed: watch::Sender::new(false),
@@ -165,7 +132,12 @@ impl Pool {
                     rtt: Duration::ZERO,
                 },
             };
-            let id = state.pick(want, &load)?;
+            let Some(id) = state.pick(want, &load) else {
+                if want.pinned.is_some_and(|id| state.demand(id)) {
+                    self.wake();
+                }
+                return None;
+            };
             let link = links.get(&id)?;
             if link.calls.is_open() {
                 let (generation, connection) = (link.generation, link.calls.clone());
@@ -183,10 +155,9 @@ impl Pool {
         }
     }
 
-    /// Could `want` be served by an endpoint that it does not avoid?
+    /// Would `want` be served by an endpoint that it does not avoid?
     pub(crate) fn has_untried(&self, want: &Want<'_>) -> bool {
-        let picked = self.pick(want);
-        picked.is_some_and(|picked| !want.avoid.contains(&picked.id))
+        self.lock().state.has_untried(want)
     }
 
     /// Like [`pick`](Self::pick), waiting for an endpoint. The caller bounds the time.
@@ -223,92 +194,6 @@ impl Pool {
                 _ = changed.changed() => {}
                 _ = closed.changed() => {}
             }
-        }
-    }
-
-    /// Opens a stream that is always drained on a usable endpoint, waiting for one as long as it takes. Returns when the
-    /// request was handed to HTTP/2: etcd answers the headers only with the first message.
-    ///
-    /// `avoid` is honoured when another endpoint is usable; with `pinned` no other is taken. Cancel safe.
-    ///
-    /// # Errors
-    /// `Error::Closed`, or `Error::Config` when the pinned endpoint is not one of the client's.
-    pub(crate) async fn open(
-        &self,
-        path: &'static str,
-        prefer: Prefer,
-        avoid: Option<EndpointId>,
-        pinned: Option<EndpointId>,
-        metadata: &Metadata,
-    ) -> Result<OpenStream> {
-        let avoid = avoid.into_iter().collect();
-        self.open_in(Lane::Streams, path, prefer, avoid, pinned, metadata)
-            .await
-    }
-
-    /// [`open`](Self::open) on the connection of a lane.
-    pub(crate) async fn open_in(
-        &self,
-        lane: Lane,
-        path: &'static str,
-        prefer: Prefer,
-        avoid: Vec<EndpointId>,
-        pinned: Option<EndpointId>,
-        metadata: &Metadata,
-    ) -> Result<OpenStream> {
-        let want = Want {
-            leader: prefer == Prefer::Leader,
-            serializable: false,
-            avoid: &avoid,
-            pinned,
-        };
-        let open = |connection: Connection| async move {
-            let health = Health(connection.condition());
-            let (tx, rx) = connection.open(path, metadata).await?;
-            Ok((health, tx, rx))
-        };
-        let (picked, (health, tx, rx)) = self.place(lane, &want, open).await?;
-        Ok(OpenStream {
-            endpoint: picked.id,
-            name: picked.name,
-            version: picked.version,
-            tx,
-            rx,
-            health,
-            token: metadata.token.clone(),
-        })
-    }
-
-    /// Does `open` on the connection of a lane of a usable endpoint, and on another one when it fails, for as long as it
-    /// takes.
-    pub(crate) async fn place<T, F: Future<Output = Result<T>>>(
-        &self,
-        lane: Lane,
-        want: &Want<'_>,
-        open: impl Fn(Connection) -> F,
-    ) -> Result<(Picked, T)> {
-        let mut avoid = want.avoid.to_vec();
-        let mut backoff = Backoff::new(Duration::from_millis(50), 2.0, Duration::from_secs(1));
-        loop {
-            let want = Want {
-                avoid: &avoid,
-                ..*want
-            };
-            let picked = self.acquire(&want).await?;
-            let opened = match self.beside(&picked, lane).await {
-                Ok(connection) => open(connection).await,
-                Err(error) => Err(error),
-            };
-            let error = match opened {
-                Ok(opened) => return Ok((picked, opened)),
-                Err(error) => error,
-            };
-            tracing::debug!(endpoint = %picked.name, %error, "no stream could be opened");
-            if avoid.contains(&picked.id) || want.pinned.is_some() {
-                avoid.clear();
-                tokio::time::sleep(backoff.next().unwrap_or(Duration::from_secs(1))).await;
-            }
-            avoid.push(picked.id);
         }
     }
 
@@ -416,13 +301,37 @@ impl Pool {
         self.lock().state.reports()
     }
 
-    /// Resolves when every endpoint has failed in a way that trying again does not mend. Cancel safe.
-    pub(crate) async fn hopeless(&self) {
+    /// Waits until as many endpoints are connected as `enough` says of their number; false when so many have failed for good
+    /// that this cannot come. Cancel safe.
+    ///
+    /// # Errors
+    /// `Error::Closed`.
+    pub(crate) async fn opened(&self, enough: impl Fn(usize) -> usize) -> Result<bool> {
         let mut changed = self.changed.subscribe();
-        while !self.lock().state.is_hopeless() {
-            // The pool holds the sender.
-            let _ = changed.changed().await;
+        let mut closed = self.closed.subscribe();
+        loop {
+            if *closed.borrow_and_update() {
+                return Err(Error::Closed {
+                    outcome: Outcome::NotApplied,
+                });
+            }
+            let tally = self.tally();
+            let enough = enough(tally.endpoints);
+            if tally.connected >= enough {
+                return Ok(true);
+            }
+            if tally.endpoints - tally.hopeless < enough {
+                return Ok(false);
+            }
+            tokio::select! {
+                _ = changed.changed() => {}
+                _ = closed.changed() => {}
+            }
         }
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        self.lock().state.tally()
     }
 
     /// Does any endpoint serve now?

@@ -7,6 +7,7 @@
 //! connect now ([`due`](PoolState::due)), when to ask again ([`next_due`](PoolState::next_due), which any of the first kind
 //! can change), and which endpoint to use ([`pick`](PoolState::pick)).
 
+mod balance;
 mod choice;
 mod leader;
 #[cfg(test)]
@@ -20,9 +21,10 @@ use crate::backoff::Backoff;
 use crate::error::Cause;
 use crate::net::endpoint::Endpoint;
 
+pub use self::balance::Balance;
 pub(crate) use self::choice::{Load, Want};
 pub(crate) use self::leader::{Header, Member};
-pub(crate) use self::view::EndpointView;
+pub(crate) use self::view::{EndpointView, Tally};
 
 /// The delays between attempts: 200 ms doubling to 25.6 s.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
@@ -59,6 +61,9 @@ pub(crate) enum Phase {
 /// All endpoints of one pool.
 pub(crate) struct PoolState {
     slots: Vec<Slot>,
+    balance: Balance,
+    /// Taken last, with another balance than `P2c`.
+    current: EndpointId,
     next_id: u32,
     next_generation: u64,
     probe: Probe,
@@ -71,6 +76,8 @@ struct Slot {
     phase: Phase,
     /// Of the connections in use; `None` when there are none.
     generation: Option<Generation>,
+    /// Somebody asks for this one and no other.
+    demanded: bool,
     /// Lost connections were retried without delay already, and since then none has proven itself.
     retried: bool,
     delays: Backoff,
@@ -88,16 +95,21 @@ struct Slot {
 
 impl PoolState {
     /// Every endpoint is due at once. `seed` decides the choices.
-    pub(crate) fn new(endpoints: Vec<Endpoint>, seed: u64, now: Instant) -> Self {
+    pub(crate) fn new(endpoints: Vec<Endpoint>, balance: Balance, seed: u64, now: Instant) -> Self {
         let rng = fastrand::Rng::with_seed(seed);
         let mut state = Self {
             slots: Vec::new(),
+            balance,
+            current: EndpointId(0),
             next_id: 0,
             next_generation: 0,
             probe: Probe::new(now),
             rng,
         };
         state.set_endpoints(endpoints, now);
+        if let Some(first) = state.rng.choice(&state.slots) {
+            state.current = first.id;
+        }
         state
     }
 
@@ -157,6 +169,9 @@ impl PoolState {
         slot.heard = now;
         slot.cause = None;
         slot.member = member;
+        if !std::mem::take(&mut slot.demanded) {
+            self.settle(id);
+        }
         Some(generation)
     }
 
@@ -168,6 +183,7 @@ impl PoolState {
             .position(|slot| slot.id == id && slot.phase == Phase::Connecting);
         if let Some(at) = at {
             let slot = &mut self.slots[at];
+            slot.demanded = false;
             let delay = slot.next_delay();
             slot.freeze(delay, cause.into(), now);
         }
@@ -206,7 +222,7 @@ impl PoolState {
         now: Instant,
     ) -> bool {
         match self.position(id, generation) {
-            Some(at) if self.has_other(id) => {
+            Some(at) if self.has_other(id) || self.has_spare(id) => {
                 let slot = &mut self.slots[at];
                 slot.forgive(now);
                 let delay = slot.next_delay();
@@ -238,14 +254,20 @@ impl PoolState {
         turns
     }
 
-    /// The frozen endpoints, each with the time at which it is tried again.
+    /// The frozen endpoints that are to be connected, each with the time at which it is tried again.
     fn frozen(&self) -> impl Iterator<Item = (&Slot, Instant)> {
+        let tried = self.slots.iter().filter(|slot| !self.is_spare(slot));
+        tried.filter_map(|slot| Some((slot, self.until(slot)?)))
+    }
+
+    /// When a frozen endpoint may be tried again.
+    fn until(&self, slot: &Slot) -> Option<Instant> {
         let alone = !self.slots.iter().any(Slot::serves);
-        self.slots.iter().filter_map(move |slot| match slot.phase {
-            Phase::Frozen { until } if alone => Some((slot, until.min(slot.tried + ALONE_EVERY))),
-            Phase::Frozen { until } => Some((slot, until)),
+        match slot.phase {
+            Phase::Frozen { until } if alone => Some(until.min(slot.tried + ALONE_EVERY)),
+            Phase::Frozen { until } => Some(until),
             Phase::Connecting | Phase::Active | Phase::Suspect => None,
-        })
+        }
     }
 
     fn position(&self, id: EndpointId, generation: Generation) -> Option<usize> {
@@ -262,6 +284,7 @@ impl Slot {
             endpoint,
             phase: Phase::Frozen { until: now },
             generation: None,
+            demanded: false,
             retried: false,
             delays: Backoff::new(FIRST_DELAY, 2.0, MAX_DELAY),
             tried: now,
