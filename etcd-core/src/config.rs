@@ -13,6 +13,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 
 use crate::error::{Error, Result};
+use crate::net::Tcp;
 use crate::options::{ClientBuilder, Open};
 use crate::pool::Balance;
 use crate::tls::Tls;
@@ -76,6 +77,23 @@ const OPTIONS: &[(&str, Setter)] = &[
         Setter::Time(ClientBuilder::tls_handshake_timeout),
     ),
     ("dial_timeout", Setter::Time(ClientBuilder::dial_timeout)),
+    ("dns_timeout", Setter::Time(ClientBuilder::dns_timeout)),
+    (
+        "tcp_nodelay",
+        Setter::Flag(|b, on| with_tcp(b, |tcp| tcp.nodelay(on))),
+    ),
+    (
+        "tcp_keepalive",
+        Setter::Time(|b, idle| with_tcp(b, |tcp| tcp.keepalive(idle))),
+    ),
+    (
+        "tcp_user_timeout",
+        Setter::Time(|b, limit| with_tcp(b, |tcp| tcp.user_timeout(limit))),
+    ),
+    (
+        "tcp_bind_address",
+        Setter::Text(|b, address| with_tcp(b, |tcp| tcp.bind_address(address))),
+    ),
     (
         "connect_timeout",
         Setter::Time(ClientBuilder::connect_timeout),
@@ -177,7 +195,8 @@ impl ClientBuilder {
 /// host, `https://user:password@host`; `watch_queue` is two options, `watch_queue_revisions` and `watch_queue_bytes`. Those of
 /// TLS are `tls_handshake_timeout` and the methods of [`Tls`]: `tls_ca_file`, `tls_server_name`, `tls_platform_roots=true`,
 /// `tls_webpki_roots=true`, `tls_danger_accept_invalid_certs=true`, and for an identity `tls_cert_file` and `tls_key_file`;
-/// with any of them, connections are encrypted.
+/// with any of them, connections are encrypted. Those of [`Tcp`] are `tcp_nodelay`, `tcp_keepalive`, `tcp_user_timeout` and
+/// `tcp_bind_address`.
 ///
 /// `balance` is `p2c`, `round_robin` or `pinned`; `open` is `lazy`, `any`, `majority` or `all`.
 /// Durations are numbers of seconds, or have units: `250ms`, `5s`, `1m30s`. A header is `name:value`. `%` escapes what would
@@ -279,6 +298,11 @@ fn allow_plaintext_credentials(mut builder: ClientBuilder, yes: bool) -> ClientB
 fn with_tls(mut builder: ClientBuilder, set: impl FnOnce(Tls) -> Tls) -> ClientBuilder {
     let tls = builder.options.tls.take().unwrap_or_default();
     builder.tls(set(tls))
+}
+
+fn with_tcp(mut builder: ClientBuilder, set: impl FnOnce(Tcp) -> Tcp) -> ClientBuilder {
+    let tcp = std::mem::take(&mut builder.options.tcp);
+    builder.tcp(set(tcp))
 }
 
 fn ca_files(builder: ClientBuilder, paths: Vec<String>) -> ClientBuilder {

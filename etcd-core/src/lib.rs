@@ -86,6 +86,7 @@ pub use etcd_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 pub use guarded::{Guard, PutIf};
 pub use kv::{Compact, Delete, Get, Put};
 pub use lease::{Granted, Lease, LeaseId, LeaseState};
+pub use net::Tcp;
 pub use options::{ClientBuilder, Open};
 pub use pool::Balance;
 pub use range::{IntoBytes, KeyRange};

@@ -1,5 +1,6 @@
 //! The builder: what a client is made from, each option with its default.
 
+mod connecting;
 mod endpoints;
 mod values;
 
@@ -112,18 +113,10 @@ impl ClientBuilder {
         self
     }
 
-    /// How long [`connect`](Self::connect) waits for the first usable endpoint, and for a token. Default: 5 s.
+    /// How long [`connect`](Self::connect) waits for usable endpoints, and for a token; and the time limit of one attempt to
+    /// connect to an endpoint, with all its phases. Default: 5 s.
     pub fn dial_timeout(mut self, timeout: Duration) -> Self {
         self.options.dial_timeout = timeout;
-        self
-    }
-
-    /// Time limit of each phase of a connect attempt: name and TCP, HTTP/2, first reply; TLS has its
-    /// [own](Self::tls_handshake_timeout). An attempt that fails is repeated
-    /// in the background. Default: 1 s.
-    #[doc(alias = "with_connect_timeout")]
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.options.connect_timeout = timeout;
         self
     }
 
@@ -131,12 +124,6 @@ impl ClientBuilder {
     #[doc(alias = "with_tls")]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.options.tls = Some(tls);
-        self
-    }
-
-    /// Time limit of the TLS handshake of a connect attempt. Default: 3 s.
-    pub fn tls_handshake_timeout(mut self, timeout: Duration) -> Self {
-        self.options.tls_handshake_timeout = timeout;
         self
     }
 

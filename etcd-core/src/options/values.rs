@@ -7,9 +7,9 @@ use super::{LONGEST, Open};
 use crate::credentials::Credentials;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-use crate::net::connect::Connector;
+use crate::net::connect::{Connector, Dialler};
 use crate::net::ping::PingOptions;
-use crate::net::{CurrentToken, Headers};
+use crate::net::{CurrentToken, Headers, Names, Tcp};
 use crate::pool::{Balance, PoolOptions, Version};
 use crate::tls::{Context, Tls};
 
@@ -20,7 +20,10 @@ pub(crate) struct Options {
     pub(crate) credentials: Credentials,
     pub(crate) tls: Option<Tls>,
     pub(crate) dial_timeout: Duration,
+    pub(crate) dns_timeout: Duration,
     pub(crate) connect_timeout: Duration,
+    pub(crate) tcp: Tcp,
+    pub(crate) dialler: Option<Dialler>,
     pub(crate) tls_handshake_timeout: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) read_attempt_timeout: Duration,
@@ -44,7 +47,10 @@ impl Default for Options {
             credentials: Credentials::default(),
             tls: None,
             dial_timeout: Duration::from_secs(5),
+            dns_timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(1),
+            tcp: Tcp::default(),
+            dialler: None,
             tls_handshake_timeout: Duration::from_secs(3),
             request_timeout: Duration::from_secs(8),
             read_attempt_timeout: Duration::from_secs(3),
@@ -67,10 +73,15 @@ impl Options {
     pub(crate) fn pool(&self, tls: Option<Arc<Context>>) -> PoolOptions {
         PoolOptions {
             connector: Connector {
+                dns_timeout: self.dns_timeout,
+                tcp: self.tcp.clone(),
+                dialler: self.dialler.clone(),
+                names: Names::default(),
                 connect_timeout: self.connect_timeout,
                 tls_timeout: self.tls_handshake_timeout,
                 tls,
             },
+            dial_timeout: self.dial_timeout,
             connect_timeout: self.connect_timeout,
             ping: self.ping,
             receive_limit: self.receive_limit,
@@ -84,6 +95,7 @@ impl Options {
     pub(crate) fn check(&self) -> Result<()> {
         let durations = [
             ("dial_timeout", self.dial_timeout),
+            ("dns_timeout", self.dns_timeout),
             ("connect_timeout", self.connect_timeout),
             ("tls_handshake_timeout", self.tls_handshake_timeout),
             ("request_timeout", self.request_timeout),
@@ -107,6 +119,9 @@ impl Options {
                 "open",
                 "with Balance::Pinned there is only one connection",
             ));
+        }
+        if let Some((option, wrong)) = self.tcp.wrong() {
+            return Err(Error::config(option, wrong));
         }
         let sizes = [
             ("receive_limit", self.receive_limit),

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::state::{EndpointId, Generation, Member};
 use super::{Inner, Lane, Link, Listed, Picked, Pool, PoolOptions, Version};
 use crate::error::{Error, Outcome, Result};
+use crate::net::connect::within;
 use crate::net::endpoint::Endpoint;
 use crate::net::ping::PingOptions;
 use crate::net::{Condition, Connection, ConnectionOptions, Metadata, Step, grpc};
@@ -88,8 +89,9 @@ async fn attempt(
     options: PoolOptions,
 ) {
     let result = async {
-        let calls = connect(&endpoint, ping, &options).await?;
-        let status = first_reply(&calls, &options).await?;
+        let deadline = Instant::now() + options.dial_timeout;
+        let calls = connect(&endpoint, ping, &options, deadline).await?;
+        let status = first_reply(&calls, &options, deadline).await?;
         Ok::<_, Error>((calls, status))
     };
     let result = result.await;
@@ -120,12 +122,13 @@ async fn connect(
     endpoint: &Endpoint,
     ping: Arc<Mutex<PingOptions>>,
     options: &PoolOptions,
+    deadline: Instant,
 ) -> Result<Connection> {
-    let limit = options.connect_timeout;
     let failed = |cause: Box<dyn std::error::Error + Send + Sync>| {
         Error::connection(endpoint.url().clone(), Outcome::NotApplied, cause)
     };
-    let socket = options.connector.dial(endpoint).await?;
+    let socket = options.connector.dial(endpoint, deadline).await?;
+    let limit = within(options.connect_timeout, deadline);
     let finding = socket.finding();
     let options = ConnectionOptions {
         endpoint: endpoint.clone(),
@@ -147,8 +150,12 @@ async fn connect(
 
 /// Any gRPC reply shows that etcd serves here; a Status reply also tells its version, who the member is and who leads. Without
 /// one, nothing is known of that.
-async fn first_reply(calls: &Connection, options: &PoolOptions) -> Result<StatusResponse> {
-    let limit = options.connect_timeout;
+async fn first_reply(
+    calls: &Connection,
+    options: &PoolOptions,
+    deadline: Instant,
+) -> Result<StatusResponse> {
+    let limit = within(options.connect_timeout, deadline);
     match timeout(limit, status(calls, options)).await {
         Ok(Ok(status)) => match too_old(&status, options) {
             Some(cause) => Err(Error::connection(calls.name(), Outcome::NotApplied, cause)),
@@ -395,7 +402,8 @@ impl Pool {
             (cell.clone(), endpoint, ping)
         };
         let connection = cell.get_or_try_init(|| async {
-            let connecting = connect(&endpoint, ping, &self.options);
+            let deadline = Instant::now() + self.options.dial_timeout;
+            let connecting = connect(&endpoint, ping, &self.options, deadline);
             let connection = self.unless_silent(picked, connecting).await?;
             tokio::spawn(unless_closed(
                 self.closed.subscribe(),

@@ -34,7 +34,9 @@ pub(crate) use self::version::Version;
 #[derive(Clone, Debug)]
 pub(crate) struct PoolOptions {
     pub(crate) connector: Connector,
-    /// Time limit of each phase of a connect attempt after that: HTTP/2, first reply.
+    /// Time limit of a connect attempt.
+    pub(crate) dial_timeout: Duration,
+    /// Time limit of each of its phases after the connector's: HTTP/2, first reply.
     pub(crate) connect_timeout: Duration,
     pub(crate) ping: PingOptions,
     pub(crate) balance: Balance,

@@ -8,6 +8,7 @@
 
 mod balance;
 mod change;
+mod connecting;
 mod open;
 mod sync;
 
