@@ -139,6 +139,11 @@ const OPTIONS: &[(&str, Setter)] = &[
     ("open", Setter::Choice(OPEN)),
     ("auto_sync", Setter::Time(ClientBuilder::auto_sync)),
     (
+        "health_check_interval",
+        Setter::Time(ClientBuilder::health_check_interval),
+    ),
+    ("health_watch", Setter::Flag(ClientBuilder::health_watch)),
+    (
         "header",
         Setter::Pair(|b, name, value| b.header(name, value)),
     ),

@@ -48,6 +48,7 @@ mod fields;
 #[doc(hidden)]
 pub mod fuzz;
 mod guarded;
+mod health;
 mod kv;
 mod lease;
 mod limits;
@@ -84,6 +85,7 @@ pub use etcd_proto as proto;
 pub use etcd_proto::etcdserverpb::AlarmType;
 pub use etcd_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 pub use guarded::{Guard, PutIf};
+pub use health::{EndpointHealth, Health};
 pub use kv::{Compact, Delete, Get, Put};
 pub use lease::{Granted, Lease, LeaseId, LeaseState};
 pub use net::Tcp;

@@ -76,6 +76,9 @@ pub enum EndpointState {
     },
     /// It serves.
     Active,
+    /// It is connected and says that it does not serve, as while it is defragmented, or did not answer when it was asked; calls go
+    /// to others while there are any.
+    NotServing,
     /// It is connected but silent; calls go to others.
     Suspect,
     /// It is not connected, and will be when the endpoint in use is lost ([`Balance::Pinned`](crate::Balance::Pinned)).
@@ -109,6 +112,7 @@ impl Endpoints {
 
 fn state(view: &EndpointView) -> EndpointState {
     match view.phase {
+        _ if view.withheld => EndpointState::NotServing,
         _ if view.spare => EndpointState::Spare {
             cause: view.cause.clone(),
         },
@@ -129,6 +133,7 @@ impl EndpointState {
         match self {
             EndpointState::Connecting { .. } => "Connecting",
             EndpointState::Active => "Active",
+            EndpointState::NotServing => "NotServing",
             EndpointState::Suspect => "Suspect",
             EndpointState::Spare { .. } => "Spare",
             EndpointState::Frozen { .. } => "Frozen",
@@ -157,7 +162,7 @@ impl fmt::Display for Endpoints {
                 row.endpoint.to_string(),
             ];
             match &row.state {
-                EndpointState::Active | EndpointState::Suspect => {
+                EndpointState::Active | EndpointState::NotServing | EndpointState::Suspect => {
                     let counts = [row.connections, row.in_flight, row.leases, row.watchers];
                     cells.extend(counts.map(|count| count.to_string()));
                     up.push(cells);

@@ -45,7 +45,7 @@ fn every_option_sets_one_thing_of_its_own() {
         cfg!(feature = "tls-webpki-roots"),
     ];
     let with_features = with_features.into_iter().filter(|with| *with).count();
-    assert_eq!(OPTIONS.len(), 36 + with_features);
+    assert_eq!(OPTIONS.len(), 38 + with_features);
 }
 
 #[test]
@@ -54,6 +54,7 @@ fn an_option_that_cannot_be_zero_says_so_by_its_name() {
         "max_txn_ops",
         "max_request_bytes",
         "auto_sync",
+        "health_check_interval",
         "tcp_keepalive",
         "tcp_user_timeout",
     ];

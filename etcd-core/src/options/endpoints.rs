@@ -67,4 +67,25 @@ impl ClientBuilder {
         self.options.auto_sync = interval;
         self
     }
+
+    /// How often each member is asked whether it serves (gRPC's health service) and who leads; besides, it is asked at once when a
+    /// stream breaks. One that does not serve, or does not answer within [`connect_timeout`](Self::connect_timeout), is asked
+    /// again every second and gets no more calls while others serve; one without a leader is left alone for a while if there is
+    /// another one. 0 = never. Default: 15 s.
+    #[doc(alias("health_check", "WithHealthCheck"))]
+    pub fn health_check_interval(mut self, interval: Duration) -> Self {
+        self.options.health_check_interval = interval;
+        self
+    }
+
+    /// Asks each member to tell by itself when it stops serving and when it serves again (gRPC's health watch): at once, and
+    /// not with the next [check](Self::health_check_interval). etcd tells that of a member that is being defragmented, which
+    /// answers nothing for seconds, if it was started with the feature gate `StopGRPCServiceOnDefrag` (3.6 and later; earlier
+    /// `--experimental-stop-grpc-service-on-defrag`). Holds a stream open to every member, with the PINGs that belong to it.
+    /// Default: off.
+    #[doc(alias = "healthCheckConfig")]
+    pub fn health_watch(mut self, on: bool) -> Self {
+        self.options.health_watch = on;
+        self
+    }
 }

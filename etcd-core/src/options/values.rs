@@ -38,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) balance: Balance,
     pub(crate) open: Open,
     pub(crate) auto_sync: Duration,
+    pub(crate) health_check_interval: Duration,
+    pub(crate) health_watch: bool,
 }
 
 impl Default for Options {
@@ -65,6 +67,8 @@ impl Default for Options {
             balance: Balance::default(),
             open: Open::default(),
             auto_sync: Duration::ZERO,
+            health_check_interval: Duration::from_secs(15),
+            health_watch: false,
         }
     }
 }
@@ -88,6 +92,8 @@ impl Options {
             headers: self.headers.clone(),
             token: CurrentToken::default(),
             balance: self.balance,
+            health_interval: self.health_check_interval,
+            health_watch: self.health_watch,
             min_version: self.min_server_version.as_deref().and_then(Version::parse),
         }
     }
@@ -111,8 +117,12 @@ impl Options {
         if let Some((option, _)) = durations.into_iter().find(|(_, value)| *value > LONGEST) {
             return Err(Error::config(option, "must not be longer than a year"));
         }
-        if self.auto_sync > LONGEST {
-            return Err(Error::config("auto_sync", "must not be longer than a year"));
+        let intervals = [
+            ("auto_sync", self.auto_sync),
+            ("health_check_interval", self.health_check_interval),
+        ];
+        if let Some((option, _)) = intervals.into_iter().find(|(_, value)| *value > LONGEST) {
+            return Err(Error::config(option, "must not be longer than a year"));
         }
         if self.balance == Balance::Pinned && matches!(self.open, Open::Majority | Open::All) {
             return Err(Error::config(

@@ -4,6 +4,7 @@
 //! kind ([`Lane`]) is asked for. What it knows and how it chooses is in [`state`]; how endpoints are connected and watched is in
 //! [`link`], how streams are opened in [`streams`], and how the list of endpoints changes in [`list`].
 
+mod ask;
 mod link;
 mod list;
 pub(crate) mod state;
@@ -25,6 +26,7 @@ use crate::net::endpoint::Endpoint;
 use crate::net::ping::PingOptions;
 use crate::net::{Connection, CurrentToken, Headers};
 
+pub(crate) use self::ask::Finding;
 pub use self::state::Balance;
 pub(crate) use self::state::EndpointId;
 pub(crate) use self::streams::{Health, Lane, OpenStream, Prefer};
@@ -40,6 +42,10 @@ pub(crate) struct PoolOptions {
     pub(crate) connect_timeout: Duration,
     pub(crate) ping: PingOptions,
     pub(crate) balance: Balance,
+    /// Between two looks at a member; 0: never.
+    pub(crate) health_interval: Duration,
+    /// Ask members to tell by themselves when they stop serving.
+    pub(crate) health_watch: bool,
     /// Largest unary reply, in bytes.
     pub(crate) receive_limit: usize,
     pub(crate) headers: Headers,
@@ -83,6 +89,8 @@ struct Link {
     /// Opened with the first stream of its kind, once for all that ask at the same time.
     streams: Arc<OnceCell<Connection>>,
     bulk: Arc<OnceCell<Connection>>,
+    /// Tells that the member is to be looked at; closed with the link.
+    look: watch::Sender<()>,
 }
 
 /// A connection chosen for a call.
@@ -215,14 +223,19 @@ impl Pool {
         let generation = self.lock().links.get(&id).map(|link| link.generation);
         if let Some(generation) = generation {
             self.report_answer(id, generation, error);
+            self.look_soon(id);
         }
     }
 
     /// What a call's answer tells about its endpoint.
     pub(crate) fn report_answer(&self, id: EndpointId, generation: Generation, error: &Error) {
-        if !error.is_no_leader() {
-            return;
+        if error.is_no_leader() {
+            self.leaderless(id, generation);
         }
+    }
+
+    /// The member says that it has no leader.
+    fn leaderless(&self, id: EndpointId, generation: Generation) {
         let mut inner = self.lock();
         if inner
             .state
@@ -251,7 +264,7 @@ impl Pool {
         let unheard = inner.state.unheard(now);
         for id in about_leader.into_iter().chain(unheard) {
             if let Some(link) = inner.links.get(&id) {
-                link::ask_status(self, id, link.generation, link.calls.clone());
+                ask::ask_status(self, id, link.generation, link.calls.clone());
             }
         }
     }

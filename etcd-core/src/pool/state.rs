@@ -76,6 +76,8 @@ struct Slot {
     phase: Phase,
     /// Of the connections in use; `None` when there are none.
     generation: Option<Generation>,
+    /// It says that it does not serve, or did not answer when it was asked.
+    withheld: bool,
     /// Somebody asks for this one and no other.
     demanded: bool,
     /// Lost connections were retried without delay already, and since then none has proven itself.
@@ -168,6 +170,7 @@ impl PoolState {
         slot.connected = now;
         slot.heard = now;
         slot.cause = None;
+        slot.withheld = false;
         slot.member = member;
         if !std::mem::take(&mut slot.demanded) {
             self.settle(id);
@@ -243,6 +246,19 @@ impl PoolState {
         self.turn(id, generation, Phase::Suspect, Phase::Active)
     }
 
+    /// The member tells whether it serves. True if that is news.
+    pub(crate) fn serving(
+        &mut self,
+        id: EndpointId,
+        generation: Generation,
+        serving: bool,
+    ) -> bool {
+        let Some(at) = self.position(id, generation) else {
+            return false;
+        };
+        std::mem::replace(&mut self.slots[at].withheld, !serving) == serving
+    }
+
     fn turn(&mut self, id: EndpointId, generation: Generation, from: Phase, to: Phase) -> bool {
         let Some(at) = self.position(id, generation) else {
             return false;
@@ -284,6 +300,7 @@ impl Slot {
             endpoint,
             phase: Phase::Frozen { until: now },
             generation: None,
+            withheld: false,
             demanded: false,
             retried: false,
             delays: Backoff::new(FIRST_DELAY, 2.0, MAX_DELAY),
@@ -316,6 +333,6 @@ impl Slot {
 
     /// Can it take over any call? Learners cannot.
     fn serves(&self) -> bool {
-        self.phase == Phase::Active && !self.member.learner
+        self.phase == Phase::Active && !self.withheld && !self.member.learner
     }
 }

@@ -9,6 +9,7 @@
 mod balance;
 mod change;
 mod connecting;
+mod health;
 mod open;
 mod sync;
 

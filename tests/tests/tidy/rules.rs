@@ -67,7 +67,7 @@ pub(crate) fn only_connect_opens_sockets(sources: &[Source]) -> Vec<String> {
     )
 }
 
-/// Only `call.rs` retries a unary call: it alone sends one (but for the Status call that tries a new connection), and it alone
+/// Only `call.rs` retries a unary call: it alone sends one (but for what the pool asks of the members), and it alone
 /// asks whether to send it again. The owners of streams ask whether to open theirs again.
 pub(crate) fn only_call_retries(sources: &[Source]) -> Vec<String> {
     let except = |allowed: &'static [&'static str]| {
@@ -82,7 +82,7 @@ pub(crate) fn only_call_retries(sources: &[Source]) -> Vec<String> {
         "etcd-core/src/replies.rs",
         "etcd-core/src/scan.rs",
     ];
-    let senders = &[CALL, NET, "etcd-core/src/pool/link.rs"];
+    let senders = &[CALL, NET, "etcd-core/src/pool/ask.rs"];
     let why = "only call.rs retries a unary call";
     let mut wrong = forbid(sources, except(streams), &["decide"], why);
     wrong.extend(forbid(sources, except(senders), &[". unary ("], why));

@@ -120,8 +120,8 @@ fn candidates<'a>(slots: &'a [Slot], want: &'a Want<'_>) -> impl Iterator<Item =
 /// Lower is better; `None`: not at all.
 fn rank(slot: &Slot, want: &Want<'_>) -> Option<u8> {
     let connected = match slot.phase {
-        Phase::Active => 0,
-        Phase::Suspect => 2,
+        Phase::Active if !slot.withheld => 0,
+        Phase::Active | Phase::Suspect => 2,
         Phase::Connecting | Phase::Frozen { .. } => return None,
     };
     let allowed = want.serializable || !slot.member.learner;

@@ -23,6 +23,8 @@ pub(crate) struct EndpointView {
     /// For a frozen endpoint, the time until it is tried again.
     pub(crate) retry_in: Option<Duration>,
     pub(crate) member: Member,
+    /// It says that it does not serve, or did not answer when it was asked.
+    pub(crate) withheld: bool,
     /// It is connected only when another one is lost.
     pub(crate) spare: bool,
 }
@@ -52,6 +54,7 @@ impl PoolState {
                 cause: slot.cause.as_ref().map(|cause| cause.text.clone()),
                 retry_in: until.map(|until| until.saturating_duration_since(now)),
                 member: slot.member,
+                withheld: slot.withheld && slot.phase == Phase::Active,
                 spare: self.is_spare(slot),
             }
         };
@@ -119,6 +122,7 @@ impl Slot {
     /// Why it is connected and yet does not serve every call.
     fn reservation(&self) -> Option<&'static str> {
         match self.phase {
+            Phase::Active if self.withheld => Some("it says that it does not serve"),
             Phase::Suspect => Some("silent, a PING is not answered"),
             _ if self.member.learner => Some("a learner, serves only serializable reads"),
             _ => None,
