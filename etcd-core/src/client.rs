@@ -22,8 +22,12 @@ use crate::net::grpc;
 use crate::options::{ClientBuilder, LONGEST, Open, Options};
 use crate::pool::{EndpointId, Pool};
 use crate::request::Request;
+use crate::seen::Seen;
 use crate::token::Tokens;
 use crate::watch::Hub;
+
+/// The paths whose replies tell a revision of the keys.
+const KV: &str = "/etcdserverpb.KV/";
 
 /// A handle to an etcd cluster. Cloning is cheap; all clones and views share connections, watches and leases.
 ///
@@ -44,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) watches: Hub,
     pub(crate) options: Options,
     pub(crate) leases: Arc<Keeper>,
+    pub(crate) seen: Seen,
     pub(crate) sync: Arc<EndpointSync>,
     budget: Budget,
     /// Ends the task that follows the member list, if there is one.
@@ -111,6 +116,7 @@ impl Client {
                 pool,
                 tokens,
                 options,
+                seen: Seen::default(),
                 budget: Budget::default(),
                 _syncing: interval.map(|interval| sync.every(interval)),
                 sync,
@@ -151,6 +157,9 @@ impl Client {
             })?;
             if let Some(header) = reply.header() {
                 shared.pool.learn(&from, header);
+                if R::Wire::PATH.starts_with(KV) {
+                    shared.seen.observe(header.revision);
+                }
             }
             if let Some(namespace) = &namespace {
                 let mapped = namespace.leave(R::Wire::PATH, &mut reply);
@@ -178,6 +187,10 @@ impl Client {
             repeatable: read || self.view.idempotent,
             leader: !serializable,
             serializable,
+            at_least: match options.monotonic_reads && class::may_be_stale(&wire) {
+                true => self.shared.seen.latest(),
+                false => 0,
+            },
             needs: class::needs(&wire),
             pinned: self.pinned()?,
             timeout: self

@@ -144,6 +144,10 @@ const OPTIONS: &[(&str, Setter)] = &[
     ),
     ("health_watch", Setter::Flag(ClientBuilder::health_watch)),
     (
+        "monotonic_reads",
+        Setter::Flag(ClientBuilder::monotonic_reads),
+    ),
+    (
         "header",
         Setter::Pair(|b, name, value| b.header(name, value)),
     ),

@@ -63,6 +63,7 @@ mod range_stream;
 mod replies;
 mod request;
 mod scan;
+mod seen;
 mod snapshot;
 mod table;
 mod tls;

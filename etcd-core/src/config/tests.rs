@@ -45,7 +45,7 @@ fn every_option_sets_one_thing_of_its_own() {
         cfg!(feature = "tls-webpki-roots"),
     ];
     let with_features = with_features.into_iter().filter(|with| *with).count();
-    assert_eq!(OPTIONS.len(), 38 + with_features);
+    assert_eq!(OPTIONS.len(), 39 + with_features);
 }
 
 #[test]

@@ -127,6 +127,7 @@ impl EndpointSync {
             repeatable: true,
             leader: linearizable,
             serializable: false,
+            at_least: 0,
             pinned: None,
             timeout: Some(limit),
             attempt_timeout: Some(limit / 2),

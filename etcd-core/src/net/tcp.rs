@@ -2,10 +2,9 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::net::TcpSocket;
 
 /// Options of the TCP connections to the endpoints. They say nothing about encryption, which is [`Tls`](crate::Tls)'s, and sockets
 /// (`unix:`) have none.
@@ -99,11 +98,11 @@ impl Tcp {
         self.bind_address.as_ref()?.parse().ok()
     }
 
-    pub(super) fn apply(&self, socket: &TcpSocket) -> io::Result<()> {
+    pub(super) fn apply(&self, socket: &impl AsFd) -> io::Result<()> {
         use rustix::net::sockopt;
-        socket.set_nodelay(self.nodelay)?;
+        sockopt::set_tcp_nodelay(socket, self.nodelay)?;
         if !self.keepalive.is_zero() {
-            socket.set_keepalive(true)?;
+            sockopt::set_socket_keepalive(socket, true)?;
             sockopt::set_tcp_keepidle(socket, self.keepalive)?;
             sockopt::set_tcp_keepintvl(socket, self.keepalive)?;
         }

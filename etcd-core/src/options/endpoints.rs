@@ -88,4 +88,15 @@ impl ClientBuilder {
         self.options.health_watch = on;
         self
     }
+
+    /// Serializable reads, which any member answers from what it has, never go back in time: below the latest revision of all
+    /// that this client, with all its clones and views, was told by replies to reads and writes, and by watches. A member that is
+    /// behind is passed over for another one, or asked again when all are; a call whose time ends with that fails with
+    /// `Error::Timeout`, which says so. Linearizable reads never go back. Scans and the calls of stubs are not covered.
+    /// Default: off.
+    #[doc(alias("ordering", "session_consistency"))]
+    pub fn monotonic_reads(mut self, on: bool) -> Self {
+        self.options.monotonic_reads = on;
+        self
+    }
 }

@@ -38,6 +38,7 @@ pub(crate) struct Options {
     pub(crate) balance: Balance,
     pub(crate) open: Open,
     pub(crate) auto_sync: Duration,
+    pub(crate) monotonic_reads: bool,
     pub(crate) health_check_interval: Duration,
     pub(crate) health_watch: bool,
 }
@@ -67,6 +68,7 @@ impl Default for Options {
             balance: Balance::default(),
             open: Open::default(),
             auto_sync: Duration::ZERO,
+            monotonic_reads: false,
             health_check_interval: Duration::from_secs(15),
             health_watch: false,
         }

@@ -10,6 +10,7 @@ mod balance;
 mod change;
 mod connecting;
 mod health;
+mod monotonic;
 mod open;
 mod sync;
 
