@@ -55,6 +55,8 @@ impl Admission {
 /// All clones and views of a client share its list. What is written is read as the builder's
 /// [`endpoints`](crate::ClientBuilder::endpoints) are, with the same rules about encryption and about passwords.
 ///
+/// An endpoint of another cluster than that of the connected ones is not used, and says so as the cause of its failure.
+///
 /// An endpoint that is no longer in the list is drained: nothing is begun there; calls under way end by themselves, as do streams
 /// that wait for their reader (scans, snapshots, those of stubs); watches and lease renewals move at once, and lose nothing by it.
 /// Its connections are closed when nothing is left on them. Calls, watches and renewals of a view of that endpoint

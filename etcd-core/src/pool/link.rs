@@ -248,6 +248,15 @@ impl Pool {
         if self.is_closed() {
             return None;
         }
+        let cluster = status.header.as_ref().map_or(0, |header| header.cluster_id);
+        if let Err(ours) = inner.state.joins(id, cluster) {
+            let cause =
+                format!("it belongs to cluster {cluster:x}, the other endpoints to {ours:x}");
+            inner.state.connect_failed(id, cause.as_str(), now);
+            drop(inner);
+            self.wake();
+            return None;
+        }
         let generation = inner.state.connected(id, member, now)?;
         let (look, wanted) = watch::channel(());
         inner.links.insert(

@@ -76,6 +76,8 @@ struct Slot {
     phase: Phase,
     /// Of the connections in use; `None` when there are none.
     generation: Option<Generation>,
+    /// The cluster that it belonged to when it was connected; 0 = not told.
+    cluster: u64,
     /// It says that it does not serve, or did not answer when it was asked.
     withheld: bool,
     /// Somebody asks for this one and no other.
@@ -176,6 +178,23 @@ impl PoolState {
             self.settle(id);
         }
         Some(generation)
+    }
+
+    /// The endpoint leads to this cluster. If others that are connected lead to another one, gives that: no call may go now to
+    /// the one and now to the other. When all of them have gone over to a new cluster, that is for the watches to judge.
+    pub(crate) fn joins(&mut self, id: EndpointId, cluster: u64) -> Result<(), u64> {
+        let others = self
+            .slots
+            .iter()
+            .filter(|slot| slot.id != id && slot.generation.is_some());
+        let mut known = others.map(|slot| slot.cluster).filter(|known| *known != 0);
+        if let Some(other) = known.find(|known| cluster != 0 && *known != cluster) {
+            return Err(other);
+        }
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.id == id) {
+            slot.cluster = cluster;
+        }
+        Ok(())
     }
 
     /// The connect attempt failed: the endpoint is frozen. Ignored when no attempt is under way.
@@ -300,6 +319,7 @@ impl Slot {
             endpoint,
             phase: Phase::Frozen { until: now },
             generation: None,
+            cluster: 0,
             withheld: false,
             demanded: false,
             retried: false,

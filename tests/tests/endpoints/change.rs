@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use etcd_core::{Client, Error, KeyRange, Tls, Watch};
+use etcd_core::{Client, EndpointState, Error, KeyRange, Tls, Watch};
 use etcd_tests::cluster::Cluster;
 use etcd_tests::endpoints::{active, row};
 use etcd_tests::proxy::Proxy;
@@ -186,4 +186,31 @@ async fn an_encrypted_client_takes_no_plaintext_endpoint_later_on() {
         list(&client),
         ["https://127.0.0.1:1", "https://127.0.0.1:2"]
     );
+}
+
+#[tokio::test]
+async fn an_endpoint_of_another_cluster_is_not_used() {
+    let ours = Cluster::start(1).await.unwrap();
+    let theirs = Cluster::start(1).await.unwrap();
+    let client = etcd_tests::connect(ours.endpoint(0)).await.unwrap();
+    client.add_endpoint(theirs.endpoint(0)).unwrap();
+    let mut said = String::new();
+    wait::until("it is refused", LIMIT, async || {
+        let state = row(&client, &theirs.endpoint(0)).unwrap().state;
+        if let EndpointState::Frozen {
+            cause: Some(cause), ..
+        } = state
+        {
+            said = cause.to_string();
+        }
+        !said.is_empty()
+    })
+    .await
+    .unwrap();
+    assert!(said.contains("belongs to cluster"), "{said}");
+    for n in 0..20 {
+        client.put(format!("{n}"), "v").await.unwrap();
+    }
+    let foreign = etcd_tests::connect(theirs.endpoint(0)).await.unwrap();
+    assert!(foreign.get("0").await.unwrap().kvs.is_empty());
 }
