@@ -8,6 +8,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
+use etcd_proto::etcdserverpb::ResponseHeader;
+use prost::Message;
 use tokio::time::{Instant, sleep_until};
 
 use crate::backoff::Backoff;
@@ -37,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) leader: bool,
     /// Any member can answer it by itself.
     pub(crate) serializable: bool,
+    /// An answer of an earlier revision is none.
+    pub(crate) at_least: i64,
     /// What an older etcd would pass over without a word.
     pub(crate) needs: Option<Needs>,
     pub(crate) pinned: Option<EndpointId>,
@@ -61,8 +65,17 @@ enum Unanswered {
     Failed(Error),
     /// The endpoint went silent, or the attempt took too long: a read goes elsewhere.
     Silent,
+    /// The member has yet to catch up with what the client has seen.
+    Behind,
     /// The whole call's time is over.
     Deadline(Outcome),
+}
+
+/// The beginning of etcd's replies.
+#[derive(Clone, PartialEq, Message)]
+struct Head {
+    #[prost(message, optional, tag = "1")]
+    header: Option<ResponseHeader>,
 }
 
 /// A call under way.
@@ -78,6 +91,8 @@ struct Run<'a> {
     last: Option<Error>,
     /// An endpoint was asked again at once; that happens once.
     stayed: bool,
+    /// A member was behind.
+    behind: bool,
     /// How many times etcd refused the token, or that there was none.
     refusals: usize,
 }
@@ -104,6 +119,7 @@ pub(crate) async fn run(
         tried: Vec::new(),
         last: None,
         stayed: false,
+        behind: false,
         refusals: 0,
     };
     let mut backoff = Backoff::new(FIRST_DELAY, 2.0, MAX_DELAY);
@@ -121,6 +137,10 @@ pub(crate) async fn run(
                 return Err(run.out_of_time(known, "the reply", Some(&picked)));
             }
             Err(Unanswered::Silent) => None,
+            Err(Unanswered::Behind) => {
+                run.behind = true;
+                None
+            }
             Err(Unanswered::Failed(Error::Connection(lost))) if pool.is_closed() => {
                 let outcome = run.known.or(lost.outcome);
                 return Err(Error::Closed { outcome });
@@ -288,7 +308,12 @@ impl Run<'_> {
                 Step::Done(reply) => {
                     let named =
                         |error: Error| error.of_rpc(self.plan.path, picked.version.as_ref());
-                    return reply.map_err(|error| Unanswered::Failed(named(error)));
+                    let reply = reply.map_err(|error| Unanswered::Failed(named(error)))?;
+                    return if self.is_behind(&reply) {
+                        Err(Unanswered::Behind)
+                    } else {
+                        Ok(reply)
+                    };
                 }
                 Step::Vanished(known) => {
                     let cause = picked.connection.cause();
@@ -301,6 +326,14 @@ impl Run<'_> {
                 Step::Suspect => patience = Some(Instant::now()),
             }
         }
+    }
+
+    /// Was it answered by a member that has not seen what the client has seen?
+    fn is_behind(&self, reply: &Bytes) -> bool {
+        let floor = self.plan.at_least;
+        let revision = || Some(Head::decode(reply.clone()).ok()?.header?.revision);
+        // What cannot be decoded is told where it is decoded as a whole.
+        floor > 0 && revision().is_some_and(|revision| revision < floor)
     }
 
     /// A pending write waits: it can neither be taken back nor sent twice.
@@ -335,6 +368,10 @@ impl Run<'_> {
             return error.clone().after(known);
         }
         let endpoint = picked.map(|picked| picked.name.clone());
+        let waiting_for = match self.behind {
+            true => "a member that has caught up with what was seen before",
+            false => waiting_for,
+        };
         Error::timeout(
             self.seen.started().elapsed(),
             waiting_for,

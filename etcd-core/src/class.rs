@@ -8,7 +8,7 @@ use etcd_proto::etcdserverpb::request_op::Request as Op;
 use etcd_proto::etcdserverpb::{
     AlarmRequest, AuthStatusRequest, AuthUserAddRequest, AuthUserChangePasswordRequest,
     AuthenticateRequest, CompactionRequest, DowngradeRequest, MemberListRequest, RangeRequest,
-    StatusRequest, TxnRequest,
+    RequestOp, StatusRequest, TxnRequest,
 };
 use etcd_proto::rpc::{Class, Unary};
 
@@ -45,6 +45,18 @@ fn only_asks(wire: &dyn Any) -> bool {
 pub(crate) fn serializable(wire: &dyn Any) -> bool {
     let range = wire.downcast_ref::<RangeRequest>();
     range.is_some_and(|range| range.serializable) || wire.is::<StatusRequest>()
+}
+
+/// May it be answered by a member that is behind? Beside serializable reads, transactions of nothing else.
+pub(crate) fn may_be_stale(wire: &dyn Any) -> bool {
+    let stale = |op: &RequestOp| match &op.request {
+        Some(Op::RequestRange(range)) => range.serializable,
+        _ => false,
+    };
+    let txn = wire.downcast_ref::<TxnRequest>();
+    wire.downcast_ref::<RangeRequest>()
+        .is_some_and(|range| range.serializable)
+        || txn.is_some_and(|txn| txn.success.iter().chain(&txn.failure).all(stale))
 }
 
 /// An RPC that etcd answers to those who show no token: to say who they are, and (since 3.7) to learn whether they must.

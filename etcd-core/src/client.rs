@@ -2,16 +2,18 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use etcd_proto::rpc::{Class, Reply, Unary};
 use prost::Message;
+use tokio::sync::watch;
 use tracing::Instrument;
 
 use crate::budget::Budget;
 use crate::call::{Plan, run};
 use crate::class;
 use crate::clock::Clock;
+use crate::endpoints::{Admission, EndpointSync};
 use crate::error::{Error, LostReason, Outcome, Result};
 use crate::lease::keeper::Keeper;
 use crate::limits;
@@ -19,13 +21,15 @@ use crate::namespace::Namespace;
 use crate::net::endpoint::Endpoint;
 use crate::net::grpc;
 use crate::observe;
-use crate::options::{ClientBuilder, LONGEST, Options};
-use crate::pool::state::Want;
+use crate::options::{ClientBuilder, LONGEST, Open, Options};
 use crate::pool::{EndpointId, Pool};
 use crate::request::Request;
-use crate::tls::Context;
+use crate::seen::Seen;
 use crate::token::Tokens;
 use crate::watch::Hub;
+
+/// The paths whose replies tell a revision of the keys.
+const KV: &str = "/etcdserverpb.KV/";
 
 /// A handle to an etcd cluster. Cloning is cheap; all clones and views share connections, watches and leases.
 ///
@@ -63,7 +67,11 @@ pub(crate) struct Shared {
     pub(crate) watches: Hub,
     pub(crate) options: Options,
     pub(crate) leases: Arc<Keeper>,
+    pub(crate) seen: Seen,
+    pub(crate) sync: Arc<EndpointSync>,
     budget: Budget,
+    /// Ends the task that follows the member list, if there is one.
+    _syncing: Option<watch::Sender<()>>,
 }
 
 /// How calls are made.
@@ -102,18 +110,16 @@ impl Client {
         ClientBuilder::new()
     }
 
-    pub(crate) fn new(
-        endpoints: Vec<Endpoint>,
-        options: Options,
-        tls: Option<Arc<Context>>,
-    ) -> Self {
-        let pool_options = options.pool(tls);
+    pub(crate) fn new(endpoints: Vec<Endpoint>, options: Options, admission: Admission) -> Self {
+        let pool_options = options.pool(admission.tls.clone());
         let token = pool_options.token.clone();
         let pool = Pool::new(endpoints, pool_options);
         let source = options
             .credentials
             .source(&pool, options.read_attempt_timeout);
         let tokens = Tokens::new(source, token);
+        let sync = EndpointSync::new(pool.clone(), tokens.clone(), admission);
+        let interval = Some(options.auto_sync).filter(|interval| !interval.is_zero());
         let view = View {
             timeout: None,
             endpoint: None,
@@ -129,7 +135,10 @@ impl Client {
                 pool,
                 tokens,
                 options,
+                seen: Seen::default(),
                 budget: Budget::default(),
+                _syncing: interval.map(|interval| sync.every(interval)),
+                sync,
             }),
             view,
         }
@@ -171,6 +180,9 @@ impl Client {
                 })?;
                 if let Some(header) = reply.header() {
                     shared.pool.learn(&from, header);
+                    if R::Wire::PATH.starts_with(KV) {
+                        shared.seen.observe(header.revision);
+                    }
                 }
                 if let Some(namespace) = &namespace {
                     let mapped = namespace.leave(R::Wire::PATH, &mut reply);
@@ -201,6 +213,10 @@ impl Client {
             repeatable: read || self.view.idempotent,
             leader: !serializable,
             serializable,
+            at_least: match options.monotonic_reads && class::may_be_stale(&wire) {
+                true => self.shared.seen.latest(),
+                false => 0,
+            },
             needs: class::needs(&wire),
             pinned: self.pinned()?,
             timeout: self
@@ -316,23 +332,23 @@ impl Client {
         }
     }
 
-    /// Waits until any endpoint is active, or none can become active.
-    pub(crate) async fn wait_ready_for(&self, limit: Duration) -> Result<()> {
-        let pool = &self.shared.pool;
-        let want = Want {
-            serializable: true,
-            ..Want::default()
-        };
-        let ready = async {
-            tokio::select! {
-                picked = pool.acquire(&want) => picked.map(|_| true),
-                () = pool.hopeless() => Ok(false),
-            }
-        };
-        match tokio::time::timeout(limit, ready).await {
+    /// Waits until enough endpoints are connected, or so many cannot be.
+    pub(crate) async fn wait_open(&self, open: Open, limit: Duration) -> Result<()> {
+        let (pool, started) = (&self.shared.pool, Instant::now());
+        let opened = pool.opened(|endpoints| open.of(endpoints));
+        match tokio::time::timeout(limit, opened).await {
             Ok(Ok(true)) => Ok(()),
             Ok(Err(error)) => Err(error),
-            Ok(Ok(false)) | Err(_) => Err(Error::no_active_endpoint(pool.reports())),
+            Ok(Ok(false)) | Err(_) if pool.tally().connected == 0 => {
+                Err(Error::no_active_endpoint(pool.reports()))
+            }
+            Ok(Ok(false)) | Err(_) => Err(Error::timeout(
+                started.elapsed(),
+                open.what(),
+                Outcome::NotApplied,
+                None,
+                pool.reports(),
+            )),
         }
     }
 

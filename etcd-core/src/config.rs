@@ -4,19 +4,18 @@
 #[cfg(feature = "serde")]
 mod de;
 mod duration;
+mod environment;
 mod userinfo;
 
-use std::env;
-use std::ffi::OsString;
 use std::str::FromStr;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
-use crate::credentials::Credentials;
 use crate::error::{Error, Result};
-use crate::net::endpoint::Endpoint;
-use crate::options::ClientBuilder;
+use crate::net::Tcp;
+use crate::options::{ClientBuilder, Open};
+use crate::pool::Balance;
 use crate::tls::Tls;
 
 /// What an option takes, and how it is set.
@@ -30,6 +29,8 @@ enum Setter {
     Time(fn(ClientBuilder, Duration) -> ClientBuilder),
     Count(fn(ClientBuilder, usize) -> ClientBuilder),
     Flag(fn(ClientBuilder, bool) -> ClientBuilder),
+    /// One of some words.
+    Choice(Words),
     /// A name and a value; may be given more than once.
     Pair(fn(ClientBuilder, &str, &str) -> ClientBuilder),
 }
@@ -76,6 +77,23 @@ const OPTIONS: &[(&str, Setter)] = &[
         Setter::Time(ClientBuilder::tls_handshake_timeout),
     ),
     ("dial_timeout", Setter::Time(ClientBuilder::dial_timeout)),
+    ("dns_timeout", Setter::Time(ClientBuilder::dns_timeout)),
+    (
+        "tcp_nodelay",
+        Setter::Flag(|b, on| with_tcp(b, |tcp| tcp.nodelay(on))),
+    ),
+    (
+        "tcp_keepalive",
+        Setter::Time(|b, idle| with_tcp(b, |tcp| tcp.keepalive(idle))),
+    ),
+    (
+        "tcp_user_timeout",
+        Setter::Time(|b, limit| with_tcp(b, |tcp| tcp.user_timeout(limit))),
+    ),
+    (
+        "tcp_bind_address",
+        Setter::Text(|b, address| with_tcp(b, |tcp| tcp.bind_address(address))),
+    ),
     (
         "connect_timeout",
         Setter::Time(ClientBuilder::connect_timeout),
@@ -117,6 +135,18 @@ const OPTIONS: &[(&str, Setter)] = &[
         "min_server_version",
         Setter::Text(|b, version| b.min_server_version(version)),
     ),
+    ("balance", Setter::Choice(BALANCE)),
+    ("open", Setter::Choice(OPEN)),
+    ("auto_sync", Setter::Time(ClientBuilder::auto_sync)),
+    (
+        "health_check_interval",
+        Setter::Time(ClientBuilder::health_check_interval),
+    ),
+    ("health_watch", Setter::Flag(ClientBuilder::health_watch)),
+    (
+        "monotonic_reads",
+        Setter::Flag(ClientBuilder::monotonic_reads),
+    ),
     (
         "header",
         Setter::Pair(|b, name, value| b.header(name, value)),
@@ -127,96 +157,23 @@ const OPTIONS: &[(&str, Setter)] = &[
     ),
 ];
 
+/// The words of one option, each with what it sets.
+type Words = &'static [(&'static str, fn(ClientBuilder) -> ClientBuilder)];
+
+const BALANCE: Words = &[
+    ("p2c", |b| b.balance(Balance::P2c)),
+    ("round_robin", |b| b.balance(Balance::RoundRobin)),
+    ("pinned", |b| b.balance(Balance::Pinned)),
+];
+
+const OPEN: Words = &[
+    ("lazy", |b| b.open(Open::Lazy)),
+    ("any", |b| b.open(Open::Any)),
+    ("majority", |b| b.open(Open::Majority)),
+    ("all", |b| b.open(Open::All)),
+];
+
 impl ClientBuilder {
-    /// What etcdctl's environment variables say, for programs that are to be configured as etcdctl is. Only called where it is
-    /// asked for: no client reads the environment by itself.
-    ///
-    /// | variable | option |
-    /// |---|---|
-    /// | `ETCDCTL_ENDPOINTS` | [`endpoints`](Self::endpoints), a comma-separated list |
-    /// | `ETCDCTL_CACERT` | [`Tls::ca_file`], a file |
-    /// | `ETCDCTL_CERT`, `ETCDCTL_KEY` | [`Tls::identity_files`], both or none |
-    /// | `ETCDCTL_USER`, `ETCDCTL_PASSWORD` | [`credentials`](Self::credentials); without the second, the first is `user:password` |
-    ///
-    /// A variable that is not set, or empty, leaves its option at the default; for the endpoints there is none, and etcdctl's
-    /// own default, this machine, is not taken. Connections are encrypted if a variable for TLS is set, and never otherwise.
-    /// More options can be set on what is returned; endpoints are added to these.
-    ///
-    /// # Errors
-    /// `Error::Config`, which names the variable: for endpoints that cannot be used, a value that is not UTF-8, a user without a
-    /// password, for which etcdctl would ask, and a password without a user, which etcdctl would ignore. Files are read when the
-    /// client is made.
-    ///
-    /// ```no_run
-    /// # async fn run() -> etcd_core::Result<()> {
-    /// let client = etcd_core::ClientBuilder::from_env()?.name("billing").connect().await?;
-    /// # Ok(()) }
-    /// ```
-    pub fn from_env() -> Result<Self> {
-        Self::from_variables(|name| env::var_os(name))
-    }
-
-    pub(crate) fn from_variables(value_of: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
-        let mut builder = Self::new();
-        for variable in VARIABLES {
-            let value = value_of(variable).unwrap_or_default();
-            if value.is_empty() {
-                continue;
-            }
-            let Ok(value) = value.into_string() else {
-                return Err(Error::config(variable, "its value is not UTF-8"));
-            };
-            builder = builder.variable(variable, &value)?;
-        }
-        builder.split_user()
-    }
-
-    /// Sets what one of etcdctl's variables stands for.
-    fn variable(self, variable: &'static str, value: &str) -> Result<Self> {
-        match variable {
-            "ETCDCTL_ENDPOINTS" => {
-                // Whether there is TLS is known only when the client is made.
-                let tls = value.contains("https://") || value.contains("unixs:");
-                match Endpoint::parse_list([value], tls) {
-                    Ok(_) => Ok(self.endpoints([value])),
-                    Err(Error::Config(wrong)) => Err(Error::config(variable, &*wrong.reason)),
-                    Err(error) => Err(error),
-                }
-            }
-            "ETCDCTL_CACERT" => Ok(with_tls(self, |tls| tls.ca_file(value))),
-            "ETCDCTL_CERT" => Ok(with_tls(self, |tls| tls.cert_file(value))),
-            "ETCDCTL_KEY" => Ok(with_tls(self, |tls| tls.key_file(value))),
-            "ETCDCTL_USER" => Ok(user(self, value.to_owned())),
-            _ => Ok(password(self, value.to_owned())),
-        }
-    }
-
-    /// A user without a password is both in one.
-    fn split_user(self) -> Result<Self> {
-        let Credentials {
-            user: name,
-            password: secret,
-            ..
-        } = &self.options.credentials;
-        let whole = match (name.clone(), secret) {
-            (Some(whole), None) => whole,
-            (None, Some(_)) => {
-                let why = "a password without a user: ETCDCTL_USER is not set";
-                return Err(Error::config("ETCDCTL_PASSWORD", why));
-            }
-            _ => return Ok(self),
-        };
-        match whole.split_once(':') {
-            None => Err(Error::config(
-                "ETCDCTL_PASSWORD",
-                "not set, and there is no `:` and password in ETCDCTL_USER",
-            )),
-            Some(("", _)) => Err(Error::config("ETCDCTL_USER", "no user before the `:`")),
-            Some((_, "")) => Err(Error::config("ETCDCTL_USER", "no password after the `:`")),
-            Some((name, secret)) => Ok(self.credentials(name, secret)),
-        }
-    }
-
     fn set(self, option: &'static str, setter: Setter, value: &str) -> Result<Self> {
         let wrong = |why: String| Error::config(option, why);
         match setter {
@@ -232,6 +189,7 @@ impl ClientBuilder {
                 "false" => Ok(set(self, false)),
                 _ => Err(wrong(format!("`{value}` is neither `true` nor `false`"))),
             },
+            Setter::Choice(words) => choose(self, words, value).map_err(wrong),
             // The value may be secret: nothing of it is repeated.
             Setter::Pair(set) => match value.split_once(':') {
                 Some((name, value)) => Ok(set(self, name, value.trim_start())),
@@ -241,23 +199,15 @@ impl ClientBuilder {
     }
 }
 
-/// etcdctl's variables that are read.
-const VARIABLES: [&str; 6] = [
-    "ETCDCTL_ENDPOINTS",
-    "ETCDCTL_CACERT",
-    "ETCDCTL_CERT",
-    "ETCDCTL_KEY",
-    "ETCDCTL_USER",
-    "ETCDCTL_PASSWORD",
-];
-
 /// A connection string: endpoints as etcdctl takes them, separated by commas, and after a `?` options by the names of the
 /// builder's methods, separated by `&`. `credentials` is two options, `user` and `password`, which may also stand in front of a
 /// host, `https://user:password@host`; `watch_queue` is two options, `watch_queue_revisions` and `watch_queue_bytes`. Those of
 /// TLS are `tls_handshake_timeout` and the methods of [`Tls`]: `tls_ca_file`, `tls_server_name`, `tls_platform_roots=true`,
 /// `tls_webpki_roots=true`, `tls_danger_accept_invalid_certs=true`, and for an identity `tls_cert_file` and `tls_key_file`;
-/// with any of them, connections are encrypted.
+/// with any of them, connections are encrypted. Those of [`Tcp`] are `tcp_nodelay`, `tcp_keepalive`, `tcp_user_timeout` and
+/// `tcp_bind_address`.
 ///
+/// `balance` is `p2c`, `round_robin` or `pinned`; `open` is `lazy`, `any`, `majority` or `all`.
 /// Durations are numbers of seconds, or have units: `250ms`, `5s`, `1m30s`. A header is `name:value`. `%` escapes what would
 /// be taken for something else: `%26` is an `&`, `%2C` a comma, `%40` an `@`.
 ///
@@ -328,6 +278,16 @@ impl Given {
     }
 }
 
+fn choose(builder: ClientBuilder, words: Words, value: &str) -> Result<ClientBuilder, String> {
+    match words.iter().find(|(word, _)| *word == value) {
+        Some((_, set)) => Ok(set(builder)),
+        None => {
+            let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            Err(format!("`{value}` is none of {}", words.join(", ")))
+        }
+    }
+}
+
 fn user(mut builder: ClientBuilder, user: String) -> ClientBuilder {
     builder.options.credentials.user = Some(user.into());
     builder
@@ -347,6 +307,11 @@ fn allow_plaintext_credentials(mut builder: ClientBuilder, yes: bool) -> ClientB
 fn with_tls(mut builder: ClientBuilder, set: impl FnOnce(Tls) -> Tls) -> ClientBuilder {
     let tls = builder.options.tls.take().unwrap_or_default();
     builder.tls(set(tls))
+}
+
+fn with_tcp(mut builder: ClientBuilder, set: impl FnOnce(Tcp) -> Tcp) -> ClientBuilder {
+    let tcp = std::mem::take(&mut builder.options.tcp);
+    builder.tcp(set(tcp))
 }
 
 fn ca_files(builder: ClientBuilder, paths: Vec<String>) -> ClientBuilder {

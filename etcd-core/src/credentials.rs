@@ -131,6 +131,7 @@ async fn authenticate(
         repeatable: true,
         leader: true,
         serializable: false,
+        at_least: 0,
         pinned: None,
         timeout: None,
         attempt_timeout: Some(attempt_timeout),

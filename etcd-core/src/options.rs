@@ -1,18 +1,19 @@
 //! The builder: what a client is made from, each option with its default.
 
+mod connecting;
+mod endpoints;
+mod values;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
-use crate::credentials::Credentials;
+use crate::endpoints::Admission;
 use crate::error::{Error, Result};
-use crate::limits::Limits;
-use crate::net::connect::Connector;
-use crate::net::endpoint::Endpoint;
-use crate::net::ping::PingOptions;
-use crate::net::{CurrentToken, Headers};
-use crate::pool::{PoolOptions, Version};
 use crate::tls::{Context, Tls};
+
+pub use self::endpoints::Open;
+pub(crate) use self::values::Options;
 
 /// What a client is made from. Made by [`Client::builder`]; ended by [`connect`](Self::connect) or [`build`](Self::build).
 ///
@@ -35,107 +36,6 @@ pub struct ClientBuilder {
 
 /// The longest of all times. The clock cannot be asked for any point in time, and nobody waits for longer.
 pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// The options of a client, all with a value.
-#[derive(Clone, Debug)]
-pub(crate) struct Options {
-    pub(crate) name: Arc<str>,
-    pub(crate) credentials: Credentials,
-    pub(crate) tls: Option<Tls>,
-    pub(crate) dial_timeout: Duration,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) tls_handshake_timeout: Duration,
-    pub(crate) request_timeout: Duration,
-    pub(crate) read_attempt_timeout: Duration,
-    pub(crate) limits: Limits,
-    pub(crate) receive_limit: usize,
-    pub(crate) ping: PingOptions,
-    pub(crate) headers: Headers,
-    pub(crate) min_server_version: Option<Arc<str>>,
-    pub(crate) watch_queue_revisions: usize,
-    pub(crate) watch_queue_bytes: usize,
-    pub(crate) max_revision_bytes: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            name: "etcd".into(),
-            credentials: Credentials::default(),
-            tls: None,
-            dial_timeout: Duration::from_secs(5),
-            connect_timeout: Duration::from_secs(1),
-            tls_handshake_timeout: Duration::from_secs(3),
-            request_timeout: Duration::from_secs(8),
-            read_attempt_timeout: Duration::from_secs(3),
-            limits: Limits::default(),
-            receive_limit: 64 << 20,
-            ping: PingOptions::default(),
-            headers: Headers::default(),
-            min_server_version: None,
-            watch_queue_revisions: 1024,
-            watch_queue_bytes: 16 << 20,
-            max_revision_bytes: 64 << 20,
-        }
-    }
-}
-
-impl Options {
-    pub(crate) fn pool(&self, tls: Option<Arc<Context>>) -> PoolOptions {
-        PoolOptions {
-            connector: Connector {
-                connect_timeout: self.connect_timeout,
-                tls_timeout: self.tls_handshake_timeout,
-                tls,
-            },
-            connect_timeout: self.connect_timeout,
-            ping: self.ping,
-            receive_limit: self.receive_limit,
-            headers: self.headers.clone(),
-            token: CurrentToken::default(),
-            min_version: self.min_server_version.as_deref().and_then(Version::parse),
-        }
-    }
-
-    pub(crate) fn check(&self) -> Result<()> {
-        let durations = [
-            ("dial_timeout", self.dial_timeout),
-            ("connect_timeout", self.connect_timeout),
-            ("tls_handshake_timeout", self.tls_handshake_timeout),
-            ("request_timeout", self.request_timeout),
-            ("read_attempt_timeout", self.read_attempt_timeout),
-            ("keep_alive_interval", self.ping.keep_alive_interval),
-            ("keep_alive_timeout", self.ping.keep_alive_timeout),
-            ("suspect_after", self.ping.suspect_after),
-            ("dead_after", self.ping.dead_after),
-        ];
-        if let Some((option, _)) = durations.into_iter().find(|(_, value)| value.is_zero()) {
-            return Err(Error::config(option, "must be longer than zero"));
-        }
-        if let Some((option, _)) = durations.into_iter().find(|(_, value)| *value > LONGEST) {
-            return Err(Error::config(option, "must not be longer than a year"));
-        }
-        let sizes = [
-            ("receive_limit", self.receive_limit),
-            ("watch_queue_revisions", self.watch_queue_revisions),
-            ("watch_queue_bytes", self.watch_queue_bytes),
-            ("max_revision_bytes", self.max_revision_bytes),
-        ];
-        if let Some((option, _)) = sizes.into_iter().find(|(_, value)| *value == 0) {
-            return Err(Error::config(option, "must be larger than zero"));
-        }
-        if let Some(wrong) = self.headers.wrong() {
-            return Err(Error::config("header", wrong));
-        }
-        match &self.min_server_version {
-            Some(text) if Version::parse(text).is_none() => {
-                let why = format!("`{text}` is no version such as 3.5 or 3.5.21");
-                Err(Error::config("min_server_version", why))
-            }
-            _ => Ok(()),
-        }
-    }
-}
 
 impl ClientBuilder {
     pub(crate) fn new() -> Self {
@@ -213,18 +113,10 @@ impl ClientBuilder {
         self
     }
 
-    /// How long [`connect`](Self::connect) waits for the first usable endpoint, and for a token. Default: 5 s.
+    /// How long [`connect`](Self::connect) waits for usable endpoints, and for a token; and the time limit of one attempt to
+    /// connect to an endpoint, with all its phases. Default: 5 s.
     pub fn dial_timeout(mut self, timeout: Duration) -> Self {
         self.options.dial_timeout = timeout;
-        self
-    }
-
-    /// Time limit of each phase of a connect attempt: name and TCP, HTTP/2, first reply; TLS has its
-    /// [own](Self::tls_handshake_timeout). An attempt that fails is repeated
-    /// in the background. Default: 1 s.
-    #[doc(alias = "with_connect_timeout")]
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.options.connect_timeout = timeout;
         self
     }
 
@@ -232,12 +124,6 @@ impl ClientBuilder {
     #[doc(alias = "with_tls")]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.options.tls = Some(tls);
-        self
-    }
-
-    /// Time limit of the TLS handshake of a connect attempt. Default: 3 s.
-    pub fn tls_handshake_timeout(mut self, timeout: Duration) -> Self {
-        self.options.tls_handshake_timeout = timeout;
         self
     }
 
@@ -358,41 +244,35 @@ impl ClientBuilder {
     /// runtime.
     pub fn build(self) -> Result<Client> {
         self.options.check()?;
-        let endpoints = Endpoint::parse_list(&self.endpoints, self.options.tls.is_some())?;
-        self.options.credentials.check(&endpoints)?;
         let tls = self.options.tls.clone().map(Context::new).transpose()?;
-        for endpoint in &endpoints {
-            if let Some(tls) = &tls
-                && tls.server_name(endpoint.host()).is_none()
-            {
-                let reason = format!(
-                    "`{endpoint}`: no certificate can be for that name; give `Tls::server_name` one"
-                );
-                return Err(Error::config("endpoints", reason));
-            }
-        }
+        let admission = Admission::new(tls.map(Arc::new), self.options.credentials.clone());
+        let endpoints = admission.list(&self.endpoints)?;
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(Error::config(
                 "build",
                 "a client must be made inside a tokio runtime",
             ));
         }
-        Ok(Client::new(endpoints, self.options, tls.map(Arc::new)))
+        Ok(Client::new(endpoints, self.options, admission))
     }
 
-    /// Makes the client and waits, up to the dial timeout, until one endpoint has answered and, with credentials, the client has
-    /// logged in.
+    /// Makes the client and waits, up to the dial timeout, until one endpoint has answered, or as many as
+    /// [`open`](Self::open) says, and, with credentials, the client has logged in.
     ///
     /// # Errors
-    /// Those of [`build`](Self::build); `Error::NoActiveEndpoint` naming every endpoint and its last failure; `Error::Login` when
-    /// there are credentials and no token is to be had for them.
+    /// Those of [`build`](Self::build); `Error::NoActiveEndpoint` naming every endpoint and its last failure, or
+    /// `Error::Timeout` with the same when some answered, but too few; `Error::Login` when there are credentials and no token is
+    /// to be had for them.
     ///
     /// Cancel safe: a client that was not returned is closed.
     pub async fn connect(self) -> Result<Client> {
-        let dial_timeout = self.options.dial_timeout;
+        let (dial_timeout, open) = (self.options.dial_timeout, self.options.open);
         let client = self.build()?;
+        if open == Open::Lazy {
+            return Ok(client);
+        }
         let started = Instant::now();
-        client.wait_ready_for(dial_timeout).await?;
+        client.wait_open(open, dial_timeout).await?;
         let rest = dial_timeout.saturating_sub(started.elapsed());
         client.log_in(rest).await?;
         Ok(client)

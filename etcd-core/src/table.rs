@@ -76,8 +76,16 @@ pub enum EndpointState {
     },
     /// It serves.
     Active,
+    /// It is connected and says that it does not serve, as while it is defragmented, or did not answer when it was asked; calls go
+    /// to others while there are any.
+    NotServing,
     /// It is connected but silent; calls go to others.
     Suspect,
+    /// It is not connected, and will be when the endpoint in use is lost ([`Balance::Pinned`](crate::Balance::Pinned)).
+    Spare {
+        /// Why it failed when it was tried last, if it did.
+        cause: Option<Arc<str>>,
+    },
     /// It failed and is tried again later.
     Frozen {
         /// Why it failed.
@@ -104,6 +112,10 @@ impl Endpoints {
 
 fn state(view: &EndpointView) -> EndpointState {
     match view.phase {
+        _ if view.withheld => EndpointState::NotServing,
+        _ if view.spare => EndpointState::Spare {
+            cause: view.cause.clone(),
+        },
         Phase::Connecting => EndpointState::Connecting {
             cause: view.cause.clone(),
         },
@@ -121,7 +133,9 @@ impl EndpointState {
         match self {
             EndpointState::Connecting { .. } => "Connecting",
             EndpointState::Active => "Active",
+            EndpointState::NotServing => "NotServing",
             EndpointState::Suspect => "Suspect",
+            EndpointState::Spare { .. } => "Spare",
             EndpointState::Frozen { .. } => "Frozen",
         }
     }
@@ -148,13 +162,17 @@ impl fmt::Display for Endpoints {
                 row.endpoint.to_string(),
             ];
             match &row.state {
-                EndpointState::Active | EndpointState::Suspect => {
+                EndpointState::Active | EndpointState::NotServing | EndpointState::Suspect => {
                     let counts = [row.connections, row.in_flight, row.leases, row.watchers];
                     cells.extend(counts.map(|count| count.to_string()));
                     up.push(cells);
                 }
                 EndpointState::Connecting { cause } => {
                     cells.extend([cause.as_deref().unwrap_or("-").to_owned(), "0.0".to_owned()]);
+                    down.push(cells);
+                }
+                EndpointState::Spare { cause } => {
+                    cells.extend([cause.as_deref().unwrap_or("-").to_owned(), "-".to_owned()]);
                     down.push(cells);
                 }
                 EndpointState::Frozen { cause, retry_in } => {

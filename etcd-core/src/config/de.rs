@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::{Given, Setter, duration};
+use super::{Given, Setter, choose, duration};
 use crate::options::ClientBuilder;
 
 /// Reads a connection string, or a map of options by the names of the builder's methods; the endpoints are a list or a
@@ -62,6 +62,10 @@ impl<'de> Visitor<'de> for Options {
                 Setter::Time(set) => set(builder, map.next_value::<Time>().map_err(named)?.0),
                 Setter::Count(set) => set(builder, map.next_value().map_err(named)?),
                 Setter::Flag(set) => set(builder, map.next_value().map_err(named)?),
+                Setter::Choice(words) => {
+                    let word: String = map.next_value().map_err(named)?;
+                    choose(builder, words, &word).map_err(|why| named(Error::custom(why)))?
+                }
                 Setter::Secret(set) => {
                     let secret = |_| named(Error::custom("text is expected"));
                     set(builder, map.next_value().map_err(secret)?)

@@ -1,3 +1,5 @@
+use std::ffi::OsString;
+
 use super::*;
 
 fn parsed(text: &str) -> ClientBuilder {
@@ -13,13 +15,15 @@ fn refused(text: &str) -> (&'static str, String) {
 }
 
 /// A value of the right kind that is no option's default.
-fn example(setter: Setter) -> &'static str {
+fn example(option: &str, setter: Setter) -> &'static str {
     match setter {
         Setter::List(_) | Setter::Text(_) | Setter::Secret(_) => "3.6",
         Setter::Time(_) => "77s",
         Setter::Count(_) => "77",
+        Setter::Flag(_) if option == "tcp_nodelay" => "false",
         Setter::Flag(_) => "true",
         Setter::Pair(_) => "x-tenant:billing",
+        Setter::Choice(words) => words.last().unwrap().0,
     }
 }
 
@@ -29,7 +33,7 @@ fn every_option_sets_one_thing_of_its_own() {
     let plain = print(&parsed("a"));
     let mut seen = vec![plain];
     for (option, setter) in OPTIONS {
-        let printed = print(&parsed(&format!("a?{option}={}", example(*setter))));
+        let printed = print(&parsed(&format!("a?{option}={}", example(option, *setter))));
         assert!(
             !seen.contains(&printed),
             "{option} sets nothing, or what another one sets"
@@ -41,12 +45,19 @@ fn every_option_sets_one_thing_of_its_own() {
         cfg!(feature = "tls-webpki-roots"),
     ];
     let with_features = with_features.into_iter().filter(|with| *with).count();
-    assert_eq!(OPTIONS.len(), 28 + with_features);
+    assert_eq!(OPTIONS.len(), 39 + with_features);
 }
 
 #[test]
 fn an_option_that_cannot_be_zero_says_so_by_its_name() {
-    let may_be_zero = ["max_txn_ops", "max_request_bytes"];
+    let may_be_zero = [
+        "max_txn_ops",
+        "max_request_bytes",
+        "auto_sync",
+        "health_check_interval",
+        "tcp_keepalive",
+        "tcp_user_timeout",
+    ];
     for (option, setter) in OPTIONS {
         if matches!(setter, Setter::Time(_) | Setter::Count(_)) {
             let checked = parsed(&format!("a?{option}=0")).options.check();

@@ -247,8 +247,9 @@ impl Task {
         let overdue = kept.renewals.overdue(now);
         drop(kept);
         if let Link::Up(stream, _) = &self.link
-            && (overdue || stream.health.is_troubled())
-            && self.keeper.pool.has_other(stream.endpoint)
+            && (stream.health.is_removed()
+                || (overdue || stream.health.is_troubled())
+                    && self.keeper.pool.has_other(stream.endpoint))
         {
             tracing::debug!(endpoint = %stream.name, overdue, "lease renewals move to another endpoint");
             self.reopen(None);

@@ -1,45 +1,93 @@
 //! Opens sockets; the only file that does.
 
+use std::fmt;
+use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, UnixStream, lookup_host};
-use tokio::time::timeout;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::endpoint::{Address, Endpoint};
+use super::names::Names;
 use super::socket::{Io, Socket};
+use super::tcp::Tcp;
 use super::tls;
 use crate::error::{Error, Outcome, Result};
 use crate::observe::phase;
 use crate::tls::Context;
 
+/// While one address of a name is tried, how long the next one waits, at most.
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+
 /// How connections are opened.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
-    /// Time limit for finding the address and connecting to it.
+    /// Time limit for finding the addresses of a name.
+    pub(crate) dns_timeout: Duration,
+    /// Time limit for connecting to one of them.
     pub(crate) connect_timeout: Duration,
     /// Time limit of the TLS handshake.
     pub(crate) tls_timeout: Duration,
+    pub(crate) tcp: Tcp,
+    /// In place of DNS and TCP.
+    pub(crate) dialler: Option<Dialler>,
     /// What endpoints with TLS are connected with.
     pub(crate) tls: Option<Arc<Context>>,
+    pub(crate) names: Names,
+}
+
+/// What the user of the client opens connections with.
+#[derive(Clone)]
+pub(crate) struct Dialler(Arc<Dial>);
+
+type Dial = dyn Fn(&str, u16) -> BoxFuture<'static, io::Result<Box<dyn Io>>> + Send + Sync;
+
+impl Dialler {
+    pub(crate) fn new<F, Fut, S>(dial: F) -> Self
+    where
+        F: Fn(&str, u16) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = io::Result<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        Self(Arc::new(move |host, port| {
+            let dialled = dial(host, port);
+            Box::pin(async move { Ok(Box::new(dialled.await?) as Box<dyn Io>) })
+        }))
+    }
+}
+
+impl fmt::Debug for Dialler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Dialler")
+    }
 }
 
 /// What went wrong in one phase.
 type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// What is left for a phase that has a limit of its own.
+pub(crate) fn within(limit: Duration, deadline: Instant) -> Duration {
+    limit.min(deadline.saturating_duration_since(Instant::now()))
+}
 
 impl Connector {
     /// Connects to the endpoint, with TLS if it asks for TLS.
     ///
     /// # Errors
     /// `Connection`, which names the phase that failed.
-    pub(crate) async fn dial(&self, endpoint: &Endpoint) -> Result<Socket> {
+    pub(crate) async fn dial(&self, endpoint: &Endpoint, deadline: Instant) -> Result<Socket> {
         let dialled = async {
-            let io = self.open(endpoint).await?;
+            let io = self.open(endpoint, deadline).await?;
             if endpoint.is_tls() {
-                self.secure(io, endpoint).await
+                self.secure(io, endpoint, deadline).await
             } else {
                 Ok(tls::plaintext(io))
             }
@@ -48,28 +96,63 @@ impl Connector {
         dialled.await.map_err(|cause: Cause| failed(cause))
     }
 
-    async fn open(&self, endpoint: &Endpoint) -> Result<Box<dyn Io>, Cause> {
-        let limit = self.connect_timeout;
-        let (opened, what) = match endpoint.address() {
+    async fn open(&self, endpoint: &Endpoint, deadline: Instant) -> Result<Box<dyn Io>, Cause> {
+        let late = |what: &str, limit| format!("no {what} connection within {limit:?}");
+        match endpoint.address() {
             Address::Tcp { host, port } => {
-                let opened = tcp(endpoint.url(), host, port);
-                (timeout(limit, opened).await, "TCP")
+                let addresses = match &self.dialler {
+                    Some(_) => Vec::new(),
+                    None => self.addresses(endpoint.url(), host, port, deadline).await?,
+                };
+                let limit = within(self.connect_timeout, deadline);
+                let opened = async {
+                    match &self.dialler {
+                        Some(dialler) => dialler.0(host, port).await,
+                        None => first(&addresses, limit, &self.tcp).await,
+                    }
+                };
+                let opened = phase(endpoint.url(), "tcp", opened);
+                Ok(timeout(limit, opened)
+                    .await
+                    .map_err(|_| late("TCP", limit))??)
             }
             Address::Unix(path) => {
+                let limit = within(self.connect_timeout, deadline);
                 let opened = phase(endpoint.url(), "socket", unix(path));
-                (timeout(limit, opened).await, "socket")
+                let opened = timeout(limit, opened).await;
+                Ok(opened.map_err(|_| late("socket", limit))??)
             }
-        };
-        match opened {
-            Ok(opened) => Ok(opened?),
-            Err(_) => Err(format!("no {what} connection within {limit:?}").into()),
         }
     }
 
-    async fn secure(&self, io: Box<dyn Io>, endpoint: &Endpoint) -> Result<Socket, Cause> {
-        let (Some(context), limit) = (&self.tls, self.tls_timeout) else {
+    /// All addresses of a name. It is looked up each time, so that a member that moved is found; while that fails, the
+    /// addresses found last are good enough.
+    async fn addresses(
+        &self,
+        url: &str,
+        host: &str,
+        port: u16,
+        deadline: Instant,
+    ) -> Result<Vec<SocketAddr>, Cause> {
+        let limit = within(self.dns_timeout, deadline);
+        let lookup = async {
+            let found = lookup_host((host, port)).await?;
+            Ok(found.collect::<Vec<_>>())
+        };
+        let found = self.names.find((host, port), limit, lookup);
+        Ok(phase(url, "dns", found).await?)
+    }
+
+    async fn secure(
+        &self,
+        io: Box<dyn Io>,
+        endpoint: &Endpoint,
+        deadline: Instant,
+    ) -> Result<Socket, Cause> {
+        let Some(context) = &self.tls else {
             return Err("TLS is not configured".into());
         };
+        let limit = within(self.tls_timeout, deadline);
         let secured = async {
             if context.has_files() {
                 refresh(context).await?;
@@ -98,28 +181,60 @@ async fn refresh(context: &Arc<Context>) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Connects to the first of the name's addresses that accepts. Names are resolved anew each time, so a member that moved is
-/// found.
-async fn tcp(url: &str, host: &str, port: u16) -> io::Result<Box<dyn Io>> {
-    let addresses = phase(url, "dns", lookup_host((host, port))).await?;
-    phase(url, "tcp", first_of(addresses)).await
-}
-
-async fn first_of(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<Box<dyn Io>> {
-    let mut last = None;
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(socket) => {
-                // Requests are collected and written once per poll: waiting for more (Nagle) only delays them.
-                socket.set_nodelay(true)?;
-                return Ok(Box::new(socket));
-            }
-            Err(error) => last = Some(error),
+/// Connects to the first of the addresses that accepts. The next one is tried as soon as one has failed, or is slow: all of
+/// them within half of the limit.
+async fn first(addresses: &[SocketAddr], limit: Duration, tcp: &Tcp) -> io::Result<Box<dyn Io>> {
+    let pause = (limit / 2 / addresses.len().try_into().unwrap_or(u32::MAX)).min(NEXT_ADDRESS);
+    let (mut rest, mut trying) = (addresses.iter(), FuturesUnordered::new());
+    let mut failures: Vec<(SocketAddr, io::Error)> = Vec::new();
+    loop {
+        if let Some(address) = rest.next() {
+            trying.push(async move { (*address, open(*address, tcp).await) });
+        }
+        tokio::select! {
+            tried = trying.next() => match tried {
+                Some((_, Ok(socket))) => return Ok(Box::new(socket)),
+                Some((address, Err(error))) => failures.push((address, error)),
+                None => return Err(all(failures)),
+            },
+            () = sleep(pause), if rest.len() > 0 => {}
         }
     }
-    Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
+}
+
+/// Why none of the addresses could be connected to.
+fn all(mut failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
+    if failures.len() == 1 {
+        return failures.remove(0).1;
+    }
+    let kind = failures
+        .first()
+        .map_or(io::ErrorKind::NotFound, |(_, error)| error.kind());
+    let causes = failures
+        .iter()
+        .map(|(address, error)| format!("{address}: {error}"));
+    io::Error::new(kind, causes.collect::<Vec<_>>().join("; "))
+}
+
+async fn open(address: SocketAddr, tcp: &Tcp) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if let Some(from) = tcp.source() {
+        if from.is_ipv4() != address.is_ipv4() {
+            let why = format!("it cannot be reached from the bind address {from}");
+            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, why));
+        }
+        socket.bind(SocketAddr::new(IpAddr::clone(&from), 0))?;
+    }
+    tcp.apply(&socket)?;
+    socket.connect(address).await
 }
 
 async fn unix(path: &Path) -> io::Result<Box<dyn Io>> {
     Ok(Box::new(UnixStream::connect(path).await?))
 }
+
+#[cfg(test)]
+mod tests;

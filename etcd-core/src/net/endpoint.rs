@@ -125,16 +125,18 @@ impl Endpoint {
 
     /// Could others than this machine read what goes to it?
     pub(crate) fn is_exposed(&self) -> bool {
-        let host = match self.address() {
-            Address::Tcp { host, .. } if !self.tls => host,
-            Address::Tcp { .. } | Address::Unix(_) => return false,
-        };
+        let tcp = matches!(self.place, Place::Tcp { .. });
+        tcp && !self.tls && !self.is_loopback()
+    }
+
+    /// Is its host a name or address of the machine itself, whichever machine that is?
+    pub(crate) fn is_loopback(&self) -> bool {
+        let host = self.host();
         let name = host.strip_suffix('.').unwrap_or(host);
-        let here = match name.parse::<IpAddr>() {
+        match name.parse::<IpAddr>() {
             Ok(address) => address.to_canonical().is_loopback(),
             Err(_) => name == "localhost" || name.ends_with(".localhost"),
-        };
-        !here
+        }
     }
 
     /// The `:authority` of requests: `host:port`, with an IPv6 address in brackets; of a socket the last part of its path.

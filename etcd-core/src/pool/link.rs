@@ -3,19 +3,19 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex, Weak};
 
-use etcd_proto::etcdserverpb::{StatusRequest, StatusResponse};
-use etcd_proto::rpc::Unary;
-use prost::Message;
+use etcd_proto::etcdserverpb::StatusResponse;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::state::{EndpointId, Generation, Member};
+use super::ask::{ask_all, ask_status, first_reply, is_leaderless, keep_looking, listen, member};
+use super::state::{EndpointId, Generation};
 use super::version::told;
-use super::{Health, Inner, Lane, Link, Picked, Pool, PoolOptions, Version};
+use super::{Inner, Lane, Link, Listed, Picked, Pool, PoolOptions};
 use crate::error::{Error, Outcome, Result};
+use crate::net::connect::within;
 use crate::net::endpoint::Endpoint;
 use crate::net::ping::PingOptions;
-use crate::net::{Condition, Connection, ConnectionOptions, Metadata, Step, grpc};
+use crate::net::{Condition, Connection, ConnectionOptions};
 use crate::observe::{Endpoints, phase};
 
 /// Runs until the pool is closed or dropped: starts connect attempts when they are due.
@@ -76,7 +76,10 @@ fn start_due(pool: &Weak<Pool>, seen: &mut Endpoints) -> Option<Option<Instant>>
 }
 
 /// Runs `task` until the pool is closed or dropped.
-async fn unless_closed(mut closed: watch::Receiver<bool>, task: impl Future<Output = ()>) {
+pub(super) async fn unless_closed(
+    mut closed: watch::Receiver<bool>,
+    task: impl Future<Output = ()>,
+) {
     // Without the guard that it returns: a task that ends may close the pool.
     let closed = async { closed.wait_for(|closed| *closed).await.map(drop) };
     tokio::select! {
@@ -94,8 +97,9 @@ async fn attempt(
     options: PoolOptions,
 ) {
     let result = async {
-        let calls = connect(&endpoint, ping, &options).await?;
-        let status = first_reply(&calls, &options).await?;
+        let deadline = Instant::now() + options.dial_timeout;
+        let calls = connect(&endpoint, ping, &options, deadline).await?;
+        let status = first_reply(&calls, &options, deadline).await?;
         Ok::<_, Error>((calls, status))
     };
     let result = result.await;
@@ -103,11 +107,15 @@ async fn attempt(
     match result {
         Ok((calls, status)) => {
             let condition = calls.condition();
-            let Some(generation) = strong.add(id, &calls, &status) else {
+            let Some((generation, look)) = strong.add(id, &calls, &status) else {
                 return;
             };
             drop((strong, calls));
-            watch_calls(pool, id, generation, condition).await;
+            tokio::select! {
+                () = watch_calls(&pool, id, generation, condition) => {}
+                () = keep_looking(&pool, id, generation, look, &options) => {}
+                () = listen(&pool, id, generation, &options) => {}
+            }
         }
         Err(error) => {
             strong
@@ -124,12 +132,13 @@ async fn connect(
     endpoint: &Endpoint,
     ping: Arc<Mutex<PingOptions>>,
     options: &PoolOptions,
+    deadline: Instant,
 ) -> Result<Connection> {
-    let limit = options.connect_timeout;
     let failed = |cause: Box<dyn std::error::Error + Send + Sync>| {
         Error::connection(endpoint.url().clone(), Outcome::NotApplied, cause)
     };
-    let socket = options.connector.dial(endpoint).await?;
+    let socket = options.connector.dial(endpoint, deadline).await?;
+    let limit = within(options.connect_timeout, deadline);
     let finding = socket.finding();
     let options = ConnectionOptions {
         endpoint: endpoint.clone(),
@@ -150,95 +159,9 @@ async fn connect(
     }
 }
 
-/// Any gRPC reply shows that etcd serves here; a Status reply also tells its version, who the member is and who leads. Without
-/// one, nothing is known of that.
-async fn first_reply(calls: &Connection, options: &PoolOptions) -> Result<StatusResponse> {
-    let limit = options.connect_timeout;
-    let name = calls.name();
-    match timeout(limit, phase(&name, "first_reply", status(calls, options))).await {
-        Ok(Ok(status)) => match too_old(&status, options) {
-            Some(cause) => Err(Error::connection(calls.name(), Outcome::NotApplied, cause)),
-            None => Ok(status),
-        },
-        Ok(Err(Error::Server(_))) => Ok(StatusResponse::default()),
-        Ok(Err(error)) => Err(error),
-        Err(_) => {
-            let cause = format!("HTTP/2 connected, but no reply from etcd within {limit:?}");
-            Err(Error::connection(calls.name(), Outcome::NotApplied, cause))
-        }
-    }
-}
-
-/// That the member is older than the client was told to put up with, in words.
-fn too_old(status: &StatusResponse, options: &PoolOptions) -> Option<String> {
-    let (version, wanted) = (&status.version, options.min_version?);
-    let older = Version::parse(version).is_some_and(|told| told < wanted);
-    older.then(|| format!("etcd {version} is older than min_server_version, {wanted}"))
-}
-
-fn member(status: &StatusResponse) -> Member {
-    Member {
-        id: status.header.as_ref().map_or(0, |header| header.member_id),
-        leader: status.leader,
-        raft_term: status.raft_term,
-        learner: status.is_learner,
-    }
-}
-
-/// With authentication on, etcd answers it only to users.
-pub(super) async fn status(calls: &Connection, options: &PoolOptions) -> Result<StatusResponse> {
-    let body = grpc::frame(&StatusRequest::default());
-    let metadata = Metadata {
-        require_leader: false,
-        token: options.token.get(),
-    };
-    let mut call = calls.unary(StatusRequest::PATH, metadata, body).await?;
-    loop {
-        match call.step().await {
-            Step::Suspect => {}
-            Step::Vanished(outcome) => {
-                return Err(Error::connection(calls.name(), outcome, calls.cause()));
-            }
-            Step::Done(reply) => {
-                return StatusResponse::decode(reply?).map_err(|e| {
-                    Error::protocol(calls.name(), format!("undecodable Status reply: {e}"))
-                });
-            }
-        }
-    }
-}
-
-/// Asks the member who leads, in the background. One that would not tell its version before may turn out to be too old.
-pub(super) fn ask_status(pool: &Pool, id: EndpointId, generation: Generation, calls: Connection) {
-    let (options, closed) = (pool.options.clone(), pool.closed.subscribe());
-    let pool = pool.this.clone();
-    tokio::spawn(unless_closed(closed, async move {
-        if let Ok(Ok(status)) = timeout(options.connect_timeout, status(&calls, &options)).await
-            && let Some(pool) = pool.upgrade()
-        {
-            let mut inner = pool.lock();
-            match too_old(&status, &options) {
-                Some(cause) => pool.lose(&mut inner, id, generation, &cause),
-                None => {
-                    inner.learn_version(id, generation, &status);
-                    inner.state.probed(id, generation, member(&status));
-                }
-            }
-        }
-    }));
-}
-
-/// Asks every member: with a token they may tell what they did not tell without.
-fn ask_all(pool: &Weak<Pool>) {
-    let Some(pool) = pool.upgrade() else { return };
-    for (id, link) in &pool.lock().links {
-        ask_status(&pool, *id, link.generation, link.calls.clone());
-    }
-}
-
 /// Tells the pool what the connection's detector finds, until the connection ends.
 async fn watch_calls(
-    pool: Weak<Pool>,
+    pool: &Weak<Pool>,
     id: EndpointId,
     generation: Generation,
     mut condition: watch::Receiver<Condition>,
@@ -268,23 +191,21 @@ async fn watch_streams(
         .wait_for(|condition| *condition != Condition::Alive)
         .await;
     let Some(pool) = pool.upgrade() else { return };
-    let calls = {
-        let inner = pool.lock();
-        let link = inner.links.get(&id);
-        link.filter(|link| link.generation == generation)
-            .map(|link| link.calls.clone())
-    };
-    if let Some(calls) = calls {
+    if let Some(calls) = pool.calls(id, generation) {
         calls.probe();
         // Where no call waits for it, nobody knows.
         ask_status(&pool, id, generation, calls);
     }
+    pool.look_soon(id);
 }
 
 impl Inner {
     fn pings_of(&mut self, id: EndpointId, options: &PoolOptions) -> Arc<Mutex<PingOptions>> {
-        let new = || Arc::new(Mutex::new(options.ping));
-        self.pings.entry(id).or_insert_with(new).clone()
+        let new = || Listed {
+            ping: Arc::new(Mutex::new(options.ping)),
+            here: watch::Sender::new(()),
+        };
+        self.listed.entry(id).or_insert_with(new).ping.clone()
     }
 }
 
@@ -322,15 +243,25 @@ impl Pool {
         id: EndpointId,
         calls: &Connection,
         status: &StatusResponse,
-    ) -> Option<Generation> {
+    ) -> Option<(Generation, watch::Receiver<()>)> {
         let now = Instant::now().into_std();
         let member = member(status);
-        let leaderless = member.id != 0 && member.leader == 0;
+        let leaderless = is_leaderless(status);
         let mut inner = self.lock();
         if self.is_closed() {
             return None;
         }
+        let cluster = status.header.as_ref().map_or(0, |header| header.cluster_id);
+        if let Err(ours) = inner.state.joins(id, cluster) {
+            let cause =
+                format!("it belongs to cluster {cluster:x}, the other endpoints to {ours:x}");
+            inner.state.connect_failed(id, cause.as_str(), now);
+            drop(inner);
+            self.wake();
+            return None;
+        }
         let generation = inner.state.connected(id, member, now)?;
+        let (look, wanted) = watch::channel(());
         inner.links.insert(
             id,
             Link {
@@ -339,6 +270,7 @@ impl Pool {
                 version: told(status),
                 streams: Arc::default(),
                 bulk: Arc::default(),
+                look,
             },
         );
         if leaderless && inner.state.no_leader(id, generation, now) {
@@ -346,7 +278,7 @@ impl Pool {
         }
         drop(inner);
         self.wake();
-        Some(generation)
+        Some((generation, wanted))
     }
 
     /// Goes on with `connecting` unless the endpoint, which answered so far, is found to be silent meanwhile. Where no call
@@ -356,7 +288,7 @@ impl Pool {
         picked: &Picked,
         connecting: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let mut health = Health(picked.connection.condition());
+        let mut health = self.health(picked.id, picked.connection.condition());
         if health.is_troubled() {
             return connecting.await;
         }
@@ -369,7 +301,7 @@ impl Pool {
         tokio::select! {
             connected = connecting => connected,
             () = health.troubled() => {
-                let cause = "the endpoint went silent or was lost";
+                let cause = "the endpoint went silent, was lost or removed";
                 Err(Error::connection(picked.name.clone(), Outcome::NotApplied, cause))
             }
         }
@@ -399,7 +331,8 @@ impl Pool {
             (cell.clone(), endpoint, ping)
         };
         let connection = cell.get_or_try_init(|| async {
-            let connecting = connect(&endpoint, ping, &self.options);
+            let deadline = Instant::now() + self.options.dial_timeout;
+            let connecting = connect(&endpoint, ping, &self.options, deadline);
             let connection = self.unless_silent(picked, connecting).await?;
             tokio::spawn(unless_closed(
                 self.closed.subscribe(),

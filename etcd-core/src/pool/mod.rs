@@ -1,14 +1,17 @@
 //! Which endpoint, which connection.
 //!
 //! The pool keeps one connection for calls to every endpoint, and opens others for streams when the first stream of their
-//! kind ([`Lane`]) is asked for. What it knows and how it chooses is in [`state`]; how endpoints are connected and watched is in [`link`].
+//! kind ([`Lane`]) is asked for. What it knows and how it chooses is in [`state`]; how endpoints are connected and watched is in
+//! [`link`], how streams are opened in [`streams`], and how the list of endpoints changes in [`list`].
 
+mod ask;
 mod link;
+mod list;
 pub(crate) mod state;
+mod streams;
 mod version;
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -16,27 +19,33 @@ use etcd_proto::etcdserverpb::ResponseHeader;
 use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
 
-use self::state::{EndpointView, Generation, Header, Load, PoolState, Want};
-use crate::backoff::Backoff;
+use self::state::{EndpointView, Generation, Header, Load, PoolState, Tally, Want};
 use crate::error::{EndpointReport, Error, Outcome, Result};
 use crate::net::connect::Connector;
 use crate::net::endpoint::Endpoint;
 use crate::net::ping::PingOptions;
-use crate::net::{
-    Condition, Connection, CurrentToken, Headers, Inbound, Metadata, Outbound, Token,
-};
-use crate::observe;
+use crate::net::{Connection, CurrentToken, Headers};
 
+pub(crate) use self::ask::Finding;
+pub use self::state::Balance;
 pub(crate) use self::state::EndpointId;
+pub(crate) use self::streams::{Health, Lane, OpenStream, Prefer};
 pub(crate) use self::version::Version;
 
 /// How the pool connects.
 #[derive(Clone, Debug)]
 pub(crate) struct PoolOptions {
     pub(crate) connector: Connector,
-    /// Time limit of each phase of a connect attempt after that: HTTP/2, first reply.
+    /// Time limit of a connect attempt.
+    pub(crate) dial_timeout: Duration,
+    /// Time limit of each of its phases after the connector's: HTTP/2, first reply.
     pub(crate) connect_timeout: Duration,
     pub(crate) ping: PingOptions,
+    pub(crate) balance: Balance,
+    /// Between two looks at a member; 0: never.
+    pub(crate) health_interval: Duration,
+    /// Ask members to tell by themselves when they stop serving.
+    pub(crate) health_watch: bool,
     /// Largest unary reply, in bytes.
     pub(crate) receive_limit: usize,
     pub(crate) headers: Headers,
@@ -60,8 +69,15 @@ pub(crate) struct Pool {
 struct Inner {
     state: PoolState,
     links: HashMap<EndpointId, Link>,
-    /// PING rules per endpoint: its connections make them gentler where the server finds them too frequent.
-    pings: HashMap<EndpointId, Arc<Mutex<PingOptions>>>,
+    listed: HashMap<EndpointId, Listed>,
+}
+
+/// What is kept of an endpoint for as long as it is in the list.
+struct Listed {
+    /// PING rules: its connections make them gentler where the server finds them too frequent.
+    ping: Arc<Mutex<PingOptions>>,
+    /// Closed when the endpoint is removed, so that the streams to it learn of it.
+    here: watch::Sender<()>,
 }
 
 /// The connections to one endpoint.
@@ -73,16 +89,8 @@ struct Link {
     /// Opened with the first stream of its kind, once for all that ask at the same time.
     streams: Arc<OnceCell<Connection>>,
     bulk: Arc<OnceCell<Connection>>,
-}
-
-/// Which of an endpoint's connections a stream goes on. HTTP/2 gives a connection's credit back only when what came is
-/// taken, so that one stream that nobody reads would hold up the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lane {
-    /// Streams that are always drained: watches, keep-alives.
-    Streams,
-    /// Streams that wait for their reader.
-    Bulk,
+    /// Tells that the member is to be looked at; closed with the link.
+    look: watch::Sender<()>,
 }
 
 /// A connection chosen for a call.
@@ -95,55 +103,22 @@ pub(crate) struct Picked {
     pub(crate) connection: Connection,
 }
 
-/// Whether a stream gains from the leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Prefer {
-    Leader,
-    Any,
-}
-
-/// A stream and where it leads.
-pub(crate) struct OpenStream {
-    pub(crate) endpoint: EndpointId,
-    pub(crate) name: Arc<str>,
-    pub(crate) version: Option<Arc<str>>,
-    pub(crate) tx: Outbound,
-    pub(crate) rx: Inbound,
-    pub(crate) health: Health,
-    pub(crate) seen: observe::Stream,
-    /// Who opened it.
-    pub(crate) token: Token,
-}
-
-/// What the detector thinks of the connection under a stream.
-pub(crate) struct Health(watch::Receiver<Condition>);
-
-impl Health {
-    /// Resolves when the connection is suspect or closed. Cancel safe.
-    pub(crate) async fn troubled(&mut self) {
-        // An error means that the connection is gone altogether.
-        let _ = self
-            .0
-            .wait_for(|condition| *condition != Condition::Alive)
-            .await;
-    }
-
-    pub(crate) fn is_troubled(&self) -> bool {
-        *self.0.borrow() != Condition::Alive
-    }
-}
-
 impl Pool {
     /// Starts connecting to all endpoints. Must be called inside a tokio runtime.
     pub(crate) fn new(endpoints: Vec<Endpoint>, options: PoolOptions) -> Arc<Self> {
-        let state = PoolState::new(endpoints, fastrand::u64(..), Instant::now().into_std());
+        let state = PoolState::new(
+            endpoints,
+            options.balance,
+            fastrand::u64(..),
+            Instant::now().into_std(),
+        );
         let pool = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             options,
             inner: Mutex::new(Inner {
                 state,
                 links: HashMap::new(),
-                pings: HashMap::new(),
+                listed: HashMap::new(),
             }),
             changed: watch::Sender::new(()),
             closed: watch::Sender::new(false),
@@ -167,7 +142,12 @@ impl Pool {
                     rtt: Duration::ZERO,
                 },
             };
-            let id = state.pick(want, &load)?;
+            let Some(id) = state.pick(want, &load) else {
+                if want.pinned.is_some_and(|id| state.demand(id)) {
+                    self.wake();
+                }
+                return None;
+            };
             let link = links.get(&id)?;
             if link.calls.is_open() {
                 let (generation, connection) = (link.generation, link.calls.clone());
@@ -185,10 +165,9 @@ impl Pool {
         }
     }
 
-    /// Could `want` be served by an endpoint that it does not avoid?
+    /// Would `want` be served by an endpoint that it does not avoid?
     pub(crate) fn has_untried(&self, want: &Want<'_>) -> bool {
-        let picked = self.pick(want);
-        picked.is_some_and(|picked| !want.avoid.contains(&picked.id))
+        self.lock().state.has_untried(want)
     }
 
     /// Like [`pick`](Self::pick), waiting for an endpoint. The caller bounds the time.
@@ -228,94 +207,6 @@ impl Pool {
         }
     }
 
-    /// Opens a stream that is always drained on a usable endpoint, waiting for one as long as it takes. Returns when the
-    /// request was handed to HTTP/2: etcd answers the headers only with the first message.
-    ///
-    /// `avoid` is honoured when another endpoint is usable; with `pinned` no other is taken. Cancel safe.
-    ///
-    /// # Errors
-    /// `Error::Closed`, or `Error::Config` when the pinned endpoint is not one of the client's.
-    pub(crate) async fn open(
-        &self,
-        path: &'static str,
-        prefer: Prefer,
-        avoid: Option<EndpointId>,
-        pinned: Option<EndpointId>,
-        metadata: &Metadata,
-    ) -> Result<OpenStream> {
-        let avoid = avoid.into_iter().collect();
-        self.open_in(Lane::Streams, path, prefer, avoid, pinned, metadata)
-            .await
-    }
-
-    /// [`open`](Self::open) on the connection of a lane.
-    pub(crate) async fn open_in(
-        &self,
-        lane: Lane,
-        path: &'static str,
-        prefer: Prefer,
-        avoid: Vec<EndpointId>,
-        pinned: Option<EndpointId>,
-        metadata: &Metadata,
-    ) -> Result<OpenStream> {
-        let want = Want {
-            leader: prefer == Prefer::Leader,
-            serializable: false,
-            avoid: &avoid,
-            pinned,
-        };
-        let open = |connection: Connection| async move {
-            let health = Health(connection.condition());
-            let (tx, rx) = connection.open(path, metadata).await?;
-            Ok((health, tx, rx))
-        };
-        let (picked, (health, tx, rx)) = self.place(lane, &want, open).await?;
-        let seen = observe::Stream::opened(path, &picked.name);
-        Ok(OpenStream {
-            endpoint: picked.id,
-            name: picked.name,
-            version: picked.version,
-            tx,
-            rx,
-            health,
-            seen,
-            token: metadata.token.clone(),
-        })
-    }
-
-    /// Does `open` on the connection of a lane of a usable endpoint, and on another one when it fails, for as long as it
-    /// takes.
-    pub(crate) async fn place<T, F: Future<Output = Result<T>>>(
-        &self,
-        lane: Lane,
-        want: &Want<'_>,
-        open: impl Fn(Connection) -> F,
-    ) -> Result<(Picked, T)> {
-        let mut avoid = want.avoid.to_vec();
-        let mut backoff = Backoff::new(Duration::from_millis(50), 2.0, Duration::from_secs(1));
-        loop {
-            let want = Want {
-                avoid: &avoid,
-                ..*want
-            };
-            let picked = self.acquire(&want).await?;
-            let opened = match self.beside(&picked, lane).await {
-                Ok(connection) => open(connection).await,
-                Err(error) => Err(error),
-            };
-            let error = match opened {
-                Ok(opened) => return Ok((picked, opened)),
-                Err(error) => error,
-            };
-            tracing::debug!(endpoint = %picked.name, %error, "no stream could be opened");
-            if avoid.contains(&picked.id) || want.pinned.is_some() {
-                avoid.clear();
-                tokio::time::sleep(backoff.next().unwrap_or(Duration::from_secs(1))).await;
-            }
-            avoid.push(picked.id);
-        }
-    }
-
     /// Waits until another endpoint can take over everything from this one. Cancel safe.
     pub(crate) async fn other(&self, than: EndpointId) {
         let mut changed = self.changed.subscribe();
@@ -332,14 +223,19 @@ impl Pool {
         let generation = self.lock().links.get(&id).map(|link| link.generation);
         if let Some(generation) = generation {
             self.report_answer(id, generation, error);
+            self.look_soon(id);
         }
     }
 
     /// What a call's answer tells about its endpoint.
     pub(crate) fn report_answer(&self, id: EndpointId, generation: Generation, error: &Error) {
-        if !error.is_no_leader() {
-            return;
+        if error.is_no_leader() {
+            self.leaderless(id, generation);
         }
+    }
+
+    /// The member says that it has no leader.
+    fn leaderless(&self, id: EndpointId, generation: Generation) {
         let mut inner = self.lock();
         if inner
             .state
@@ -367,7 +263,7 @@ impl Pool {
         let unheard = inner.state.unheard(now);
         for id in about_leader.into_iter().chain(unheard) {
             if let Some(link) = inner.links.get(&id) {
-                link::ask_status(self, id, link.generation, link.calls.clone());
+                ask::ask_status(self, id, link.generation, link.calls.clone());
             }
         }
     }
@@ -419,13 +315,37 @@ impl Pool {
         self.lock().state.reports()
     }
 
-    /// Resolves when every endpoint has failed in a way that trying again does not mend. Cancel safe.
-    pub(crate) async fn hopeless(&self) {
+    /// Waits until as many endpoints are connected as `enough` says of their number; false when so many have failed for good
+    /// that this cannot come. Cancel safe.
+    ///
+    /// # Errors
+    /// `Error::Closed`.
+    pub(crate) async fn opened(&self, enough: impl Fn(usize) -> usize) -> Result<bool> {
         let mut changed = self.changed.subscribe();
-        while !self.lock().state.is_hopeless() {
-            // The pool holds the sender.
-            let _ = changed.changed().await;
+        let mut closed = self.closed.subscribe();
+        loop {
+            if *closed.borrow_and_update() {
+                return Err(Error::Closed {
+                    outcome: Outcome::NotApplied,
+                });
+            }
+            let tally = self.tally();
+            let enough = enough(tally.endpoints);
+            if tally.connected >= enough {
+                return Ok(true);
+            }
+            if tally.endpoints - tally.hopeless < enough {
+                return Ok(false);
+            }
+            tokio::select! {
+                _ = changed.changed() => {}
+                _ = closed.changed() => {}
+            }
         }
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        self.lock().state.tally()
     }
 
     /// Does any endpoint serve now?

@@ -7,6 +7,7 @@
 //! connect now ([`due`](PoolState::due)), when to ask again ([`next_due`](PoolState::next_due), which any of the first kind
 //! can change), and which endpoint to use ([`pick`](PoolState::pick)).
 
+mod balance;
 mod choice;
 mod leader;
 #[cfg(test)]
@@ -20,9 +21,10 @@ use crate::backoff::Backoff;
 use crate::error::Cause;
 use crate::net::endpoint::Endpoint;
 
+pub use self::balance::Balance;
 pub(crate) use self::choice::{Load, Want};
 pub(crate) use self::leader::{Header, Member};
-pub(crate) use self::view::EndpointView;
+pub(crate) use self::view::{EndpointView, Tally};
 
 /// The delays between attempts: 200 ms doubling to 25.6 s.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
@@ -59,6 +61,9 @@ pub(crate) enum Phase {
 /// All endpoints of one pool.
 pub(crate) struct PoolState {
     slots: Vec<Slot>,
+    balance: Balance,
+    /// Taken last, with another balance than `P2c`.
+    current: EndpointId,
     next_id: u32,
     next_generation: u64,
     probe: Probe,
@@ -71,6 +76,12 @@ struct Slot {
     phase: Phase,
     /// Of the connections in use; `None` when there are none.
     generation: Option<Generation>,
+    /// The cluster that it belonged to when it was connected; 0 = not told.
+    cluster: u64,
+    /// It says that it does not serve, or did not answer when it was asked.
+    withheld: bool,
+    /// Somebody asks for this one and no other.
+    demanded: bool,
     /// Lost connections were retried without delay already, and since then none has proven itself.
     retried: bool,
     delays: Backoff,
@@ -88,16 +99,21 @@ struct Slot {
 
 impl PoolState {
     /// Every endpoint is due at once. `seed` decides the choices.
-    pub(crate) fn new(endpoints: Vec<Endpoint>, seed: u64, now: Instant) -> Self {
+    pub(crate) fn new(endpoints: Vec<Endpoint>, balance: Balance, seed: u64, now: Instant) -> Self {
         let rng = fastrand::Rng::with_seed(seed);
         let mut state = Self {
             slots: Vec::new(),
+            balance,
+            current: EndpointId(0),
             next_id: 0,
             next_generation: 0,
             probe: Probe::new(now),
             rng,
         };
         state.set_endpoints(endpoints, now);
+        if let Some(first) = state.rng.choice(&state.slots) {
+            state.current = first.id;
+        }
         state
     }
 
@@ -156,8 +172,29 @@ impl PoolState {
         slot.connected = now;
         slot.heard = now;
         slot.cause = None;
+        slot.withheld = false;
         slot.member = member;
+        if !std::mem::take(&mut slot.demanded) {
+            self.settle(id);
+        }
         Some(generation)
+    }
+
+    /// The endpoint leads to this cluster. If others that are connected lead to another one, gives that: no call may go now to
+    /// the one and now to the other. When all of them have gone over to a new cluster, that is for the watches to judge.
+    pub(crate) fn joins(&mut self, id: EndpointId, cluster: u64) -> Result<(), u64> {
+        let others = self
+            .slots
+            .iter()
+            .filter(|slot| slot.id != id && slot.generation.is_some());
+        let mut known = others.map(|slot| slot.cluster).filter(|known| *known != 0);
+        if let Some(other) = known.find(|known| cluster != 0 && *known != cluster) {
+            return Err(other);
+        }
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.id == id) {
+            slot.cluster = cluster;
+        }
+        Ok(())
     }
 
     /// The connect attempt failed: the endpoint is frozen. Ignored when no attempt is under way.
@@ -168,6 +205,7 @@ impl PoolState {
             .position(|slot| slot.id == id && slot.phase == Phase::Connecting);
         if let Some(at) = at {
             let slot = &mut self.slots[at];
+            slot.demanded = false;
             let delay = slot.next_delay();
             slot.freeze(delay, cause.into(), now);
         }
@@ -206,7 +244,7 @@ impl PoolState {
         now: Instant,
     ) -> bool {
         match self.position(id, generation) {
-            Some(at) if self.has_other(id) => {
+            Some(at) if self.has_other(id) || self.has_spare(id) => {
                 let slot = &mut self.slots[at];
                 slot.forgive(now);
                 let delay = slot.next_delay();
@@ -227,6 +265,19 @@ impl PoolState {
         self.turn(id, generation, Phase::Suspect, Phase::Active)
     }
 
+    /// The member tells whether it serves. True if that is news.
+    pub(crate) fn serving(
+        &mut self,
+        id: EndpointId,
+        generation: Generation,
+        serving: bool,
+    ) -> bool {
+        let Some(at) = self.position(id, generation) else {
+            return false;
+        };
+        std::mem::replace(&mut self.slots[at].withheld, !serving) == serving
+    }
+
     fn turn(&mut self, id: EndpointId, generation: Generation, from: Phase, to: Phase) -> bool {
         let Some(at) = self.position(id, generation) else {
             return false;
@@ -238,14 +289,20 @@ impl PoolState {
         turns
     }
 
-    /// The frozen endpoints, each with the time at which it is tried again.
+    /// The frozen endpoints that are to be connected, each with the time at which it is tried again.
     fn frozen(&self) -> impl Iterator<Item = (&Slot, Instant)> {
+        let tried = self.slots.iter().filter(|slot| !self.is_spare(slot));
+        tried.filter_map(|slot| Some((slot, self.until(slot)?)))
+    }
+
+    /// When a frozen endpoint may be tried again.
+    fn until(&self, slot: &Slot) -> Option<Instant> {
         let alone = !self.slots.iter().any(Slot::serves);
-        self.slots.iter().filter_map(move |slot| match slot.phase {
-            Phase::Frozen { until } if alone => Some((slot, until.min(slot.tried + ALONE_EVERY))),
-            Phase::Frozen { until } => Some((slot, until)),
+        match slot.phase {
+            Phase::Frozen { until } if alone => Some(until.min(slot.tried + ALONE_EVERY)),
+            Phase::Frozen { until } => Some(until),
             Phase::Connecting | Phase::Active | Phase::Suspect => None,
-        })
+        }
     }
 
     fn position(&self, id: EndpointId, generation: Generation) -> Option<usize> {
@@ -262,6 +319,9 @@ impl Slot {
             endpoint,
             phase: Phase::Frozen { until: now },
             generation: None,
+            cluster: 0,
+            withheld: false,
+            demanded: false,
             retried: false,
             delays: Backoff::new(FIRST_DELAY, 2.0, MAX_DELAY),
             tried: now,
@@ -293,6 +353,6 @@ impl Slot {
 
     /// Can it take over any call? Learners cannot.
     fn serves(&self) -> bool {
-        self.phase == Phase::Active && !self.member.learner
+        self.phase == Phase::Active && !self.withheld && !self.member.learner
     }
 }

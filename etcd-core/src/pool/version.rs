@@ -6,7 +6,7 @@ use std::sync::Arc;
 use etcd_proto::etcdserverpb::StatusResponse;
 use tokio::time::timeout;
 
-use super::link::status;
+use super::ask::status;
 use super::state::{EndpointId, Generation};
 use super::{Inner, Picked, Pool};
 

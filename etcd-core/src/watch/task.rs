@@ -164,7 +164,7 @@ impl Task {
             ..
         } = stream;
         let pool = self.pool.clone();
-        let mut silent = pin!(silent(
+        let mut left = pin!(left(
             health,
             &pool,
             endpoint,
@@ -202,8 +202,8 @@ impl Task {
                 () = self.mux.woken() => {}
                 turn = self.common.catching_up.clone().acquire_owned(), if waits => self.give_turn(turn.ok()),
                 () = at(deadline) => self.state.tick(now()),
-                () = &mut silent => {
-                    return Err(Stop::Broken(Error::connection(name, Outcome::NotApplied, "the connection is silent")));
+                why = &mut left => {
+                    return Err(Stop::Broken(Error::connection(name, Outcome::NotApplied, why)));
                 }
                 () = &mut closing => return Err(closed()),
             }
@@ -409,12 +409,16 @@ async fn send(tx: &mut Outbound, message: Option<&WatchRequest>) -> Result<()> {
     }
 }
 
-/// Resolves when the connection is in trouble and another endpoint can take over. A pinned stream has no other.
-async fn silent(mut health: Health, pool: &Pool, endpoint: EndpointId, pinned: bool) {
+/// Resolves when the endpoint is to be left: it was removed, or its connection is in trouble and another one can take over. A
+/// pinned stream has no other.
+async fn left(mut health: Health, pool: &Pool, endpoint: EndpointId, pinned: bool) -> &'static str {
     loop {
         health.troubled().await;
+        if health.is_removed() {
+            return "the endpoint was removed";
+        }
         if !pinned && pool.has_other(endpoint) {
-            return;
+            return "the connection is silent";
         }
         sleep(LOOK_ELSEWHERE).await;
     }

@@ -119,6 +119,9 @@ impl Watcher {
         if resume {
             self.mux.touch(self.slot.key);
         }
+        if let Poll::Ready(Ok(Some(batch))) = &batch {
+            self.client.shared.seen.observe(batch.revision);
+        }
         batch
     }
 

@@ -106,6 +106,7 @@ async fn no_time_limit_and_no_size_limit_of_a_reply_is_zero() {
     let zero = Duration::ZERO;
     for (option, builder) in [
         ("dial_timeout", builder().dial_timeout(zero)),
+        ("dns_timeout", builder().dns_timeout(zero)),
         ("connect_timeout", builder().connect_timeout(zero)),
         ("request_timeout", builder().request_timeout(zero)),
         ("read_attempt_timeout", builder().read_attempt_timeout(zero)),

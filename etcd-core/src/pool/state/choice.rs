@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{EndpointId, Phase, PoolState, Slot};
+use super::{Balance, EndpointId, Phase, PoolState, Slot};
 
 /// Round trips below this do not count as different: on one machine they are noise.
 const RTT_FLOOR: Duration = Duration::from_micros(100);
@@ -61,17 +61,15 @@ impl PoolState {
                 .find(|slot| slot.id == id && slot.generation.is_some())
                 .map(|slot| slot.id);
         }
+        if self.balance != Balance::P2c {
+            let candidates: Vec<_> = candidates(&self.slots, want).map(|slot| slot.id).collect();
+            return self.in_turn(&candidates);
+        }
         let leader = if want.leader { self.leader() } else { 0 };
-        let best = self
-            .slots
-            .iter()
-            .filter_map(|slot| rank(slot, want))
-            .min()?;
-        let mut candidates: Vec<&Slot> = self
-            .slots
-            .iter()
-            .filter(|slot| rank(slot, want) == Some(best))
-            .collect();
+        let mut candidates: Vec<&Slot> = candidates(&self.slots, want).collect();
+        if candidates.is_empty() {
+            return None;
+        }
         let leads =
             |slot: &Slot| leader != 0 && slot.member.id == leader && slot.phase == Phase::Active;
 
@@ -98,11 +96,32 @@ impl PoolState {
     }
 }
 
+impl PoolState {
+    /// Would an endpoint be picked that is not avoided?
+    pub(crate) fn has_untried(&self, want: &Want<'_>) -> bool {
+        let untried = |slot: &Slot| !want.avoid.contains(&slot.id);
+        match want.pinned {
+            Some(id) => self
+                .slots
+                .iter()
+                .any(|slot| slot.id == id && slot.generation.is_some() && untried(slot)),
+            None => candidates(&self.slots, want).any(untried),
+        }
+    }
+}
+
+/// Those of the best rank that there is.
+fn candidates<'a>(slots: &'a [Slot], want: &'a Want<'_>) -> impl Iterator<Item = &'a Slot> {
+    let best = slots.iter().filter_map(|slot| rank(slot, want)).min();
+    let is_best = move |slot: &&Slot| best.is_some() && rank(slot, want) == best;
+    slots.iter().filter(is_best)
+}
+
 /// Lower is better; `None`: not at all.
 fn rank(slot: &Slot, want: &Want<'_>) -> Option<u8> {
     let connected = match slot.phase {
-        Phase::Active => 0,
-        Phase::Suspect => 2,
+        Phase::Active if !slot.withheld => 0,
+        Phase::Active | Phase::Suspect => 2,
         Phase::Connecting | Phase::Frozen { .. } => return None,
     };
     let allowed = want.serializable || !slot.member.learner;

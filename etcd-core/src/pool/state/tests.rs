@@ -1,12 +1,13 @@
 //! The transitions as tables.
 
+mod balance;
 mod choice;
 mod promises;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::{EndpointId, Generation, Header, Load, Member, Phase, PoolState, Want};
+use super::{Balance, EndpointId, Generation, Header, Load, Member, Phase, PoolState, Want};
 use crate::net::endpoint::Endpoint;
 
 struct Pool {
@@ -23,9 +24,13 @@ fn endpoints(count: u32) -> Vec<Endpoint> {
 
 impl Pool {
     fn new(count: u32) -> Self {
+        Self::balanced(count, Balance::P2c)
+    }
+
+    fn balanced(count: u32, balance: Balance) -> Self {
         let now = Instant::now();
         Self {
-            state: PoolState::new(endpoints(count), 7, now),
+            state: PoolState::new(endpoints(count), balance, 7, now),
             now,
             generations: HashMap::new(),
         }

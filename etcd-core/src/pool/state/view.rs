@@ -23,6 +23,18 @@ pub(crate) struct EndpointView {
     /// For a frozen endpoint, the time until it is tried again.
     pub(crate) retry_in: Option<Duration>,
     pub(crate) member: Member,
+    /// It says that it does not serve, or did not answer when it was asked.
+    pub(crate) withheld: bool,
+    /// It is connected only when another one is lost.
+    pub(crate) spare: bool,
+}
+
+/// How the endpoints stand, in numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) endpoints: usize,
+    pub(crate) connected: usize,
+    pub(crate) hopeless: usize,
 }
 
 impl PoolState {
@@ -42,6 +54,8 @@ impl PoolState {
                 cause: slot.cause.as_ref().map(|cause| cause.text.clone()),
                 retry_in: until.map(|until| until.saturating_duration_since(now)),
                 member: slot.member,
+                withheld: slot.withheld && slot.phase == Phase::Active,
+                spare: self.is_spare(slot),
             }
         };
         self.slots.iter().map(view).collect()
@@ -78,13 +92,18 @@ impl PoolState {
             .map(|slot| slot.id)
     }
 
-    /// Has every endpoint failed in a way that trying again does not mend?
-    pub(crate) fn is_hopeless(&self) -> bool {
-        self.slots.iter().all(|slot| {
-            let cause = slot.cause.as_ref();
-            let wrong = cause.and_then(|cause| cause.tls.as_ref());
-            wrong.is_some_and(TlsError::lasts)
-        })
+    /// How many endpoints there are, are connected, and have failed in a way that trying again does not mend.
+    pub(crate) fn tally(&self) -> Tally {
+        let count = |is: &dyn Fn(&Slot) -> bool| self.slots.iter().filter(|slot| is(slot)).count();
+        Tally {
+            endpoints: self.slots.len(),
+            connected: count(&|slot| slot.generation.is_some()),
+            hopeless: count(&|slot| {
+                let cause = slot.cause.as_ref();
+                let wrong = cause.and_then(|cause| cause.tls.as_ref());
+                wrong.is_some_and(TlsError::lasts)
+            }),
+        }
     }
 
     pub(crate) fn any_active(&self) -> bool {
@@ -103,6 +122,7 @@ impl Slot {
     /// Why it is connected and yet does not serve every call.
     fn reservation(&self) -> Option<&'static str> {
         match self.phase {
+            Phase::Active if self.withheld => Some("it says that it does not serve"),
             Phase::Suspect => Some("silent, a PING is not answered"),
             _ if self.member.learner => Some("a learner, serves only serializable reads"),
             _ => None,
