@@ -13,7 +13,8 @@ use crate::error::Result;
 
 /// Members are named by their ids, as in [`member_list`](Self::member_list) and in the header of every reply. All but the list
 /// are writes: sent again only when they were certainly not applied, so look at the list after an error whose
-/// [`outcome`](crate::Error::outcome) is unknown. The client's own endpoints do not follow the membership.
+/// [`outcome`](crate::Error::outcome) is unknown. The client's own endpoints follow
+/// the membership only if asked to ([`sync_endpoints`](Self::sync_endpoints)).
 impl Client {
     /// The members, as the leader knows them: a linearizable read, since etcd 3.5.
     ///

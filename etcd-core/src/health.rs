@@ -37,7 +37,7 @@ pub enum Health {
 
 impl Client {
     /// Asks every endpoint now, all at the same time, whether it serves (gRPC's health service) and who leads, and heeds the
-    /// answers for what comes next. Takes the `connect_timeout` at most. Does not try to connect those that are not. Dropping the
+    /// answers for what comes next. Takes twice the `connect_timeout` at most. Does not try to connect those that are not. Dropping the
     /// future leaves nothing behind.
     ///
     /// ```no_run

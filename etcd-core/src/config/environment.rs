@@ -26,8 +26,8 @@ impl ClientBuilder {
     /// | variable | option |
     /// |---|---|
     /// | `ETCDCTL_ENDPOINTS` | [`endpoints`](Self::endpoints), a comma-separated list |
-    /// | `ETCDCTL_CACERT` | [`Tls::ca_file`], a file |
-    /// | `ETCDCTL_CERT`, `ETCDCTL_KEY` | [`Tls::identity_files`], both or none |
+    /// | `ETCDCTL_CACERT` | [`Tls::ca_file`](crate::Tls::ca_file), a file |
+    /// | `ETCDCTL_CERT`, `ETCDCTL_KEY` | [`Tls::identity_files`](crate::Tls::identity_files), both or none |
     /// | `ETCDCTL_USER`, `ETCDCTL_PASSWORD` | [`credentials`](Self::credentials); without the second, the first is `user:password` |
     ///
     /// A variable that is not set, or empty, leaves its option at the default; for the endpoints there is none, and etcdctl's

@@ -69,7 +69,7 @@ impl ClientBuilder {
     }
 
     /// How often each member is asked whether it serves (gRPC's health service) and who leads; besides, it is asked at once when a
-    /// stream breaks. One that does not serve, or does not answer within [`connect_timeout`](Self::connect_timeout), is asked
+    /// stream breaks. One that does not serve, or does not answer twice within [`connect_timeout`](Self::connect_timeout), is asked
     /// again every second and gets no more calls while others serve; one without a leader is left alone for a while if there is
     /// another one. 0 = never. Default: 15 s.
     #[doc(alias("health_check", "WithHealthCheck"))]

@@ -129,8 +129,12 @@ pub(super) async fn look(
     calls: &Connection,
     options: &PoolOptions,
 ) -> Finding {
-    let asked = async { tokio::join!(serves(calls), status(calls, options)) };
-    let told = timeout(options.connect_timeout, asked).await;
+    let asked = || async { tokio::join!(serves(calls), status(calls, options)) };
+    let told = match timeout(options.connect_timeout, asked()).await {
+        // It may have been this program that had no time.
+        Err(_) => timeout(options.connect_timeout, asked()).await,
+        told => told,
+    };
     let (finding, status) = match told {
         Ok((Ok(true), Ok(status))) if is_leaderless(&status) => (Finding::NoLeader, Some(status)),
         Ok((Ok(true), Ok(status))) => (Finding::Serving, Some(status)),

@@ -1,9 +1,9 @@
-//! How the list of endpoints changes under a client that runs.
+//! The list of endpoints as a whole: how it changes under a client that runs, and how much of it is connected.
 
 use tokio::time::Instant;
 
 use super::Pool;
-use super::state::EndpointView;
+use super::state::{EndpointView, Tally};
 use crate::error::{Error, Outcome, Result};
 use crate::net::endpoint::Endpoint;
 
@@ -36,5 +36,38 @@ impl Pool {
         drop(gone);
         self.wake();
         Ok(())
+    }
+
+    /// Waits until as many endpoints are connected as `enough` says of their number; false when so many have failed for good
+    /// that this cannot come. Cancel safe.
+    ///
+    /// # Errors
+    /// `Error::Closed`.
+    pub(crate) async fn opened(&self, enough: impl Fn(usize) -> usize) -> Result<bool> {
+        let mut changed = self.changed.subscribe();
+        let mut closed = self.closed.subscribe();
+        loop {
+            if *closed.borrow_and_update() {
+                return Err(Error::Closed {
+                    outcome: Outcome::NotApplied,
+                });
+            }
+            let tally = self.tally();
+            let enough = enough(tally.endpoints);
+            if tally.connected >= enough {
+                return Ok(true);
+            }
+            if tally.endpoints - tally.hopeless < enough {
+                return Ok(false);
+            }
+            tokio::select! {
+                _ = changed.changed() => {}
+                _ = closed.changed() => {}
+            }
+        }
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        self.lock().state.tally()
     }
 }

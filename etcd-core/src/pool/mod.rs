@@ -19,7 +19,7 @@ use etcd_proto::etcdserverpb::ResponseHeader;
 use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
 
-use self::state::{EndpointView, Generation, Header, Load, PoolState, Tally, Want};
+use self::state::{EndpointView, Generation, Header, Load, PoolState, Want};
 use crate::error::{EndpointReport, Error, Outcome, Result};
 use crate::net::connect::Connector;
 use crate::net::endpoint::Endpoint;
@@ -313,39 +313,6 @@ impl Pool {
     /// Where every endpoint stands, for the error of a call that found none.
     pub(crate) fn reports(&self) -> Vec<EndpointReport> {
         self.lock().state.reports()
-    }
-
-    /// Waits until as many endpoints are connected as `enough` says of their number; false when so many have failed for good
-    /// that this cannot come. Cancel safe.
-    ///
-    /// # Errors
-    /// `Error::Closed`.
-    pub(crate) async fn opened(&self, enough: impl Fn(usize) -> usize) -> Result<bool> {
-        let mut changed = self.changed.subscribe();
-        let mut closed = self.closed.subscribe();
-        loop {
-            if *closed.borrow_and_update() {
-                return Err(Error::Closed {
-                    outcome: Outcome::NotApplied,
-                });
-            }
-            let tally = self.tally();
-            let enough = enough(tally.endpoints);
-            if tally.connected >= enough {
-                return Ok(true);
-            }
-            if tally.endpoints - tally.hopeless < enough {
-                return Ok(false);
-            }
-            tokio::select! {
-                _ = changed.changed() => {}
-                _ = closed.changed() => {}
-            }
-        }
-    }
-
-    pub(crate) fn tally(&self) -> Tally {
-        self.lock().state.tally()
     }
 
     /// Does any endpoint serve now?
