@@ -48,8 +48,8 @@ pub struct Scan {
     kvs: VecDeque<KeyValue>,
     /// Keys decoded since the last request.
     received: i64,
-    /// When the last key came, or the scan began.
-    progress: Instant,
+    /// Since when every attempt has failed before a key came.
+    failing: Option<Instant>,
     /// The end of the time limit, if the view has one.
     deadline: Option<Instant>,
     backoff: Backoff,
@@ -112,7 +112,7 @@ impl Client {
             },
             kvs: VecDeque::new(),
             received: 0,
-            progress: now,
+            failing: None,
             deadline: self.view().timeout.map(|timeout| now + timeout),
             backoff: Backoff::new(Duration::from_millis(25), 2.0, Duration::from_secs(1)),
             seen: None,
@@ -167,6 +167,8 @@ impl Scan {
             };
             if result.is_err() {
                 self.step = Step::Over;
+                // What came with what is wrong is not trusted either.
+                self.kvs.clear();
             }
             if let (Step::Over, Some(seen)) = (&self.step, &mut self.seen) {
                 seen.ended(result.as_ref().err());
@@ -247,7 +249,7 @@ impl Scan {
         self.request.key = after(&last.key);
         let count = i64::try_from(self.kvs.len()).unwrap_or(i64::MAX);
         self.received += count;
-        self.progress = Instant::now();
+        self.failing = None;
         self.backoff.reset();
     }
 
@@ -315,8 +317,10 @@ impl Scan {
             return Ok(());
         }
         let wait = self.backoff.next().unwrap_or_default();
-        let again = Instant::now() + wait;
-        let limit = self.progress + self.client.shared.options.request_timeout;
+        let now = Instant::now();
+        let again = now + wait;
+        // Not since the last key: a reader may take its time.
+        let limit = *self.failing.get_or_insert(now) + self.client.shared.options.request_timeout;
         let late = again > limit || self.deadline.is_some_and(|deadline| again > deadline);
         let helps = match decide(&error, true) {
             Decision::Fail => false,

@@ -204,3 +204,31 @@ async fn a_server_that_has_no_stream_is_asked_for_a_range_that_arrives_bit_by_bi
     whole(client.scan(Get::prefix("k")), 100, async |_| {}).await;
     assert_eq!(server.seen(RANGE_STREAM), 1);
 }
+
+#[tokio::test]
+async fn a_stream_that_breaks_long_after_its_last_key_is_taken_up_again_all_the_same() {
+    let limit = Duration::from_millis(500);
+    let script = move |request: &Request| match request.path.as_str() {
+        RANGE_STREAM if request.nth == 1 => Reply::headers()
+            .then(Reply::part(&reply(0, 1, 0, false)))
+            .then(Reply::delay(3 * limit, Reply::abort())),
+        RANGE_STREAM => Reply::headers()
+            .then(Reply::part(&reply(1, 3, 2, true)))
+            .then(Reply::trailers(0, "")),
+        _ => request.usual(),
+    };
+    let server = Scripted::builder().start(script).await.unwrap();
+    let builder = etcd_tests::builder([server.endpoint()]).request_timeout(limit);
+    let client = builder.connect().await.unwrap();
+    whole(client.scan(Get::prefix("k")), 3, async |_| {}).await;
+}
+
+#[tokio::test]
+async fn nothing_comes_after_a_key_from_outside_the_namespace() {
+    let server = scripted(vec![vec![reply(0, 3, 3, true)]]).await;
+    let client = etcd_tests::connect(server.endpoint()).await.unwrap();
+    let mut scan = client.namespace("elsewhere/").scan(Get::all());
+    let error = scan.try_next().await.unwrap_err();
+    assert!(matches!(error, Error::Protocol(_)), "{error}");
+    assert_eq!(scan.try_next().await.unwrap(), None);
+}
